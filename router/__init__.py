@@ -1,0 +1,5 @@
+"""Tollgate: a cost-aware model routing gateway."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

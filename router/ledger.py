@@ -1,0 +1,201 @@
+"""What is written down: append-only lines, and the view of a request that they add up to.
+
+Every attempt at a vendor has an ``Intent`` before its first byte leaves and exactly one ``Settlement`` after; an
+intent that a crash left open is closed by its lease at its hold. What is learned later is a ``Correction`` that
+carries differences, so that the sum over all lines is always what was really charged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.decision import CostRange
+    from router.tokens import TokenUsage
+
+Arm: TypeAlias = Literal["routed", "pinned"]
+UsageSource: TypeAlias = Literal["reported", "estimated", "none"]
+Outcome: TypeAlias = Literal[
+    "answered",  # the client has the whole answer
+    "failed",  # the vendor failed; cost may still be above zero
+    "client_left",  # the client went away; the call was drained or estimated
+    "broken",  # the stream broke after its first byte
+    "expired",  # closed by lease after a crash, charged at the hold
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose request it is and what was decided: the part that is the same for every attempt of a request."""
+
+    decision_id: str
+    surface: str
+    is_streamed: bool
+    team: str | None
+    project: str | None
+    key_id: str | None
+    session_id: str | None
+    tags: Mapping[str, str]
+    idempotency_key: str | None
+    quality_tier: str | None
+    tolerance: float | None
+    arm: Arm
+    reason: str
+    premium: str
+    complexity: float | None
+    expected_loss: float | None
+    policy_revision: str
+    price_revision: str
+    quality_revision: str
+    prompt_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One attempt is about to reach a vendor. ``hold_nanousd`` is its worst case; ``receipt`` rides on attempt 1."""
+
+    subject: Subject
+    attempt: int
+    time_ms: int
+    model: str
+    vendor: str
+    hold_nanousd: int
+    lease_expires_ms: int
+    receipt: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How one attempt ended. ``premium_cost`` is given once a request, on the attempt that answered."""
+
+    decision_id: str
+    attempt: int
+    time_ms: int
+    outcome: Outcome
+    tokens: TokenUsage | None
+    usage_source: UsageSource
+    cost_nanousd: int
+    premium_cost: CostRange | None
+    latency_ms: int
+    first_byte_ms: int | None = None
+    error_code: str | None = None
+    vendor_id: str | None = None
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A request that Tollgate refused before any vendor saw it."""
+
+    subject: Subject
+    time_ms: int
+    error_code: str
+    receipt: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """Differences to what an attempt was charged, learned after its settlement."""
+
+    decision_id: str
+    attempt: int
+    time_ms: int
+    cost_delta_nanousd: int
+    premium_delta: CostRange | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A label: how good the answer was, 0..1, and who says so."""
+
+    decision_id: str
+    time_ms: int
+    score: float
+    source: str
+    key_id: str | None = None
+
+
+Line: TypeAlias = Intent | Settlement | Rejection | Correction | Feedback
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """One request as its lines add up: what reports, receipts and the dashboard read.
+
+    ``cost_nanousd`` is everything that the request cost; ``failed_cost_nanousd`` the part on attempts that did not
+    answer. ``premium_*`` are zero where nothing was answered. ``model`` is the one that answered, else the last tried.
+    """
+
+    decision_id: str
+    time_ms: int
+    surface: str
+    is_streamed: bool
+    team: str | None
+    project: str | None
+    key_id: str | None
+    session_id: str | None
+    quality_tier: str | None
+    tolerance: float | None
+    arm: str
+    reason: str
+    model: str | None
+    vendor: str | None
+    premium: str
+    outcome: str
+    error_code: str | None
+    attempts: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cost_nanousd: int
+    failed_cost_nanousd: int
+    premium_low_nanousd: int
+    premium_point_nanousd: int
+    premium_high_nanousd: int
+    is_modelled: bool
+    usage_source: str
+    complexity: float | None
+    expected_loss: float | None
+    latency_ms: int | None
+    first_byte_ms: int | None
+    policy_revision: str
+    price_revision: str
+    quality_revision: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestQuery:
+    """Which requests: half-open time range in milliseconds, and equal-to filters (None filters nothing)."""
+
+    from_ms: int = 0
+    to_ms: int = 2**62
+    team: str | None = None
+    project: str | None = None
+    key_id: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTotals:
+    """Sums over a group of requests; ``group`` holds the group's values in the order of the group-by names."""
+
+    group: tuple[str | None, ...]
+    requests: int
+    answered: int
+    rejected: int
+    failed: int
+    modelled: int
+    estimated: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cost_nanousd: int
+    failed_cost_nanousd: int
+    premium_low_nanousd: int
+    premium_point_nanousd: int
+    premium_high_nanousd: int

@@ -1,0 +1,171 @@
+"""A policy as the core sees it: loaded, checked, resolved against the catalogue, immutable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.catalog import ModelCard, PriceSchedule
+    from router.chat import Wire
+
+ModelTier: TypeAlias = Literal["economy", "standard", "premium"]
+MODEL_TIERS: tuple[ModelTier, ...] = ("economy", "standard", "premium")
+PREMIUM_TIER_TOLERANCE = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyModel:
+    """One model that the policy may route to.
+
+    ``card`` is the catalogue's entry with the policy's overrides applied; ``prices`` is the contract's schedule or the
+    catalogue's. ``api_base`` is what the vendor's own SDK calls its base URL; ``api_key_env`` names a variable.
+    """
+
+    id: str
+    provider_model: str
+    vendor: str
+    tier: ModelTier
+    wire: Wire
+    card: ModelCard
+    prices: PriceSchedule
+    api_base: str | None = None
+    api_key_env: str | None = None
+    has_contract_price: bool = False
+
+    @property
+    def vendor_model(self) -> str:
+        """The vendor's own id: ``provider_model`` without litellm's provider prefix."""
+        return self.provider_model.split("/", 1)[1] if "/" in self.provider_model else self.provider_model
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When a rule applies; None or empty matches everything, and all that are given must match.
+
+    ``tags`` maps a tag's name to the values that match. Tokens are the estimate of the input. ``support_max`` matches
+    prompts whose support (how near they lie to the calibration's data, 0..1) is at most this.
+    """
+
+    team: tuple[str, ...] = ()
+    project: tuple[str, ...] = ()
+    key: tuple[str, ...] = ()
+    quality_tier: tuple[str, ...] = ()
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    has_images: bool | None = None
+    has_tools: bool | None = None
+    has_response_schema: bool | None = None
+    input_tokens_min: int | None = None
+    input_tokens_max: int | None = None
+    support_max: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """How a rule narrows the choice; empty fields narrow nothing."""
+
+    tier_min: ModelTier | None = None
+    capabilities: frozenset[str] = frozenset()
+    vendors: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+    tolerance_max: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """All rules that match apply; each can only narrow, so their order means nothing."""
+
+    name: str
+    when: Condition
+    require: Requirement
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """How long vendors are waited for and how often they are asked.
+
+    ``deadline_s`` bounds the whole request up to its first byte, retries and fallbacks included. ``cooldown_s`` is how
+    long a deployment rests after ``cooldown_failures`` failures in a row. ``drain_s`` and ``drain_bytes_max`` bound
+    how long a call is read to its usage after the client has left.
+    """
+
+    connect_timeout_s: float = 5.0
+    first_byte_timeout_s: float = 60.0
+    between_bytes_timeout_s: float = 30.0
+    deadline_s: float = 120.0
+    retries_max: int = 2
+    cooldown_failures: int = 3
+    cooldown_s: float = 30.0
+    drain_s: float = 60.0
+    drain_bytes_max: int = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may ask of the gateway itself."""
+
+    body_bytes_max: int = 32_000_000
+    body_timeout_s: float = 30.0
+    output_tokens_default: int = 4_096
+    lease_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One revision of the rules; ``revision`` is the sha256 of the file's bytes and the price revision.
+
+    ``droppable`` names the settings that may be dropped, and named in `X-Router-Dropped`, for a model that refuses
+    them; one that is not named there makes the model ineligible.
+    """
+
+    revision: str
+    name: str
+    price_revision: str
+    models: Mapping[str, PolicyModel]
+    premium: str
+    quality_tiers: Mapping[str, float]
+    default_tier: str
+    rules: tuple[Rule, ...] = ()
+    droppable: frozenset[str] = frozenset()
+    upstream: Upstream = field(default_factory=Upstream)
+    limits: Limits = field(default_factory=Limits)
+    keys_file: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def premium_model(self) -> PolicyModel:
+        """The counterfactual that every saving is measured against."""
+        return self.models[self.premium]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: what a virtual key says. Empty ``allowed_*`` allow everything.
+
+    ``key_id`` is the key's public id, never the secret; it is None where no key is needed (loopback, no keys file).
+    """
+
+    key_id: str | None = None
+    team: str | None = None
+    project: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    allowed_tiers: frozenset[str] = frozenset()
+    allowed_models: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a caller asks of the routing, apart from the content.
+
+    ``quality_tier`` and ``tolerance`` are None when not given; the tolerance wins. ``tags`` are the request's own
+    merged over the key's. ``idempotency_key`` is a keyed hash, never the caller's text.
+    """
+
+    quality_tier: str | None = None
+    tolerance: float | None = None
+    session_id: str | None = None
+    parent_session_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None

@@ -1,0 +1,120 @@
+"""What the application needs of the world. Protocols, not base classes: an adapter is whatever fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from router.chat import Reply, Request, StreamEvent, Surface
+    from router.ledger import Line, RequestQuery, RequestRow, RequestTotals
+    from router.policy import PolicyModel, Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where a model is reached: its base URL as the vendor's own SDK takes it, and the key, which never prints."""
+
+    model: PolicyModel
+    api_base: str
+    api_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt at one deployment.
+
+    ``output_tokens_max`` is always written upstream. ``dropped`` names settings to leave out because the model
+    refuses them. ``raw_surface`` says that the caller speaks this wire too and frames may pass as they are.
+    """
+
+    request: Request
+    deployment: Deployment
+    attempt_id: str
+    output_tokens_max: int
+    upstream: Upstream
+    dropped: frozenset[str] = frozenset()
+    raw_surface: Surface | None = None
+
+
+class ReplyStream(Protocol):
+    """An open stream: iterate its events once, and close it on every path."""
+
+    def __aiter__(self) -> AsyncIterator[StreamEvent]:
+        """The events, in order; raises ProviderError when the stream breaks."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of the connection."""
+        ...
+
+
+class Provider(Protocol):
+    """One vendor's wire. One call is one attempt: it neither retries nor falls back.
+
+    Both raise ProviderError subclasses only (ProviderRejectedError, ProviderUnavailableError, ProviderTimeoutError).
+    """
+
+    async def complete(self, call: Call) -> Reply:
+        """Ask and wait for the whole answer."""
+        ...
+
+    async def open_stream(self, call: Call) -> ReplyStream:
+        """Ask for a stream; returns when the vendor's first event has arrived, so a failure before it can fall back."""
+        ...
+
+
+class Ledger(Protocol):
+    """The append-only book. All raise LedgerUnavailableError when the store cannot be reached or written."""
+
+    async def append(self, *lines: Line) -> None:
+        """Write the lines in one transaction; they survive the death of this process when it returns."""
+        ...
+
+    def append_later(self, line: Line) -> None:
+        """Hand a settlement to the writer without waiting; it is written in order, before `aclose` returns."""
+        ...
+
+    async def sync(self) -> None:
+        """Return when all that was appended so far survives the death of the machine."""
+        ...
+
+    async def request(self, decision_id: str) -> tuple[RequestRow, tuple[Line, ...]] | None:
+        """One request and its lines, oldest first; None when there is none."""
+        ...
+
+    def requests(
+        self, query: RequestQuery, *, limit: int | None = None, newest_first: bool = False
+    ) -> AsyncIterator[RequestRow]:
+        """The requests in the query, by time."""
+        ...
+
+    async def totals(self, query: RequestQuery, group_by: Sequence[str]) -> tuple[RequestTotals, ...]:
+        """Sums by team, project, key, model, tier, day, or ``tag:<name>``; one group when there is no name."""
+        ...
+
+    async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:
+        """The decision id that this key was used for, if any."""
+        ...
+
+    async def close_expired(self, now_ms: int) -> int:
+        """Close every intent whose lease has run out, at its hold; returns how many."""
+        ...
+
+    async def check(self) -> None:
+        """Raise unless the store can be read and written right now."""
+        ...
+
+    async def aclose(self) -> None:
+        """Write what is queued and let go."""
+        ...
+
+
+class Observer(Protocol):
+    """Told of each line once it is handed to the ledger: logs, metrics, spans."""
+
+    def observe(self, line: Line) -> None:
+        """Must not block and must not raise."""
+        ...
