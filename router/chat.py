@@ -164,6 +164,11 @@ class Request:
                     found.extend(inner for inner in part.parts if isinstance(inner, Image))
         return tuple(found)
 
+    @property
+    def asks_for_caching(self) -> bool:
+        """Whether any text carries a prompt-cache mark, so that a vendor may bill cache writes."""
+        return any(isinstance(part, Text) and part.cache for message in self.messages for part in message.parts)
+
 
 # --- what comes back -------------------------------------------------------------------------------------------------
 
@@ -241,6 +246,4 @@ class UsageReport:
     usage: Usage
 
 
-StreamEvent: TypeAlias = (
-    StreamStart | TextDelta | ThinkingDelta | ToolCallDelta | RawFrames | Finish | UsageReport
-)
+StreamEvent: TypeAlias = StreamStart | TextDelta | ThinkingDelta | ToolCallDelta | RawFrames | Finish | UsageReport

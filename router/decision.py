@@ -1,12 +1,15 @@
-"""The decision: which model answers, and why each other did not."""
+"""The decision: which model answers, and why each other did not.
+
+``choose`` picks by the candidates' numbers alone, so a receipt that holds the numbers reproduces the choice offline.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Reason: TypeAlias = Literal[
     "cheapest_within_tolerance",  # a cheaper model's predicted loss is within the threshold
@@ -47,6 +50,7 @@ class Candidate:
     output_tokens: int
     expected_cost_nanousd: int
     placement: str
+    output_tokens_max: int
     dropped: tuple[str, ...] = ()
 
 
@@ -54,13 +58,15 @@ class Candidate:
 class Decision:
     """What was decided for one request, complete enough to be decided again from it.
 
-    ``order`` is the models to ask, the chosen one first, then the fallbacks. ``features`` are numbers only.
+    ``order`` is the models to ask, the chosen one first, then the fallbacks that keep the tolerance too. ``features``
+    are numbers only.
     """
 
     decision_id: str
     model: str
     order: tuple[str, ...]
     reason: Reason
+    is_pinned: bool
     quality_tier: str | None
     tolerance: float
     threshold: float
@@ -68,13 +74,12 @@ class Decision:
     complexity: float
     support: float
     kind: str
-    expected_loss: float
+    has_ground: bool
+    expected_loss: float | None
     expected_cost_nanousd: int
-    premium_cost: CostRange
     candidates: tuple[Candidate, ...]
     rules: tuple[str, ...]
     features: Mapping[str, float]
-    output_tokens_max: int
     policy_revision: str
     price_revision: str
     quality_revision: str
@@ -84,3 +89,114 @@ class Decision:
         found = next((each for each in self.candidates if each.model == model), None)
         assert found is not None, model
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The outcome of ``choose``: the models to ask in order, and why."""
+
+    order: tuple[str, ...]
+    reason: Reason
+
+
+def is_within(candidate: Candidate, premium: str, threshold: float) -> bool:
+    """Whether the candidate keeps the tolerance: premium always does, one without a prediction never."""
+    if candidate.model == premium:
+        return True
+    return candidate.predicted_loss is not None and candidate.predicted_loss <= threshold
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    *,
+    premium: str,
+    tolerance: float,
+    threshold: float,
+    pinned: str | None,
+    has_ground: bool,
+) -> Choice | None:
+    """The cheapest eligible candidate whose predicted loss is within the threshold; ties by cost, then name.
+
+    Returns None when nothing may serve. Without ground, or at tolerance 0, only premium keeps the promise; where
+    premium itself may not serve, the least predicted loss does.
+    """
+    eligible = [each for each in candidates if each.is_eligible]
+    if pinned is not None:
+        return Choice((pinned,), "pinned") if any(each.model == pinned for each in eligible) else None
+    if not eligible:
+        return None
+    is_strict = tolerance <= 0 or not has_ground
+    limit = float("-inf") if is_strict else threshold
+    within = sorted(
+        (each for each in eligible if is_within(each, premium, limit)),
+        key=lambda each: (each.expected_cost_nanousd, each.model),
+    )
+    if not within:
+        best = min(eligible, key=lambda each: (_loss_or_worst(each), each.expected_cost_nanousd, each.model))
+        return Choice((best.model,), "premium_not_eligible")
+    order = tuple(each.model for each in within)
+    if order[0] != premium:
+        return Choice(order, "cheapest_within_tolerance")
+    if tolerance <= 0:
+        return Choice(order, "zero_tolerance")
+    if not has_ground:
+        return Choice(order, "no_ground")
+    return Choice(order, "premium_is_cheapest" if len(order) > 1 else "none_within_tolerance")
+
+
+def _loss_or_worst(candidate: Candidate) -> float:
+    return candidate.predicted_loss if candidate.predicted_loss is not None else float("inf")
+
+
+def explained(candidates: Sequence[Candidate], choice: Choice, premium: str, threshold: float) -> tuple[Candidate, ...]:
+    """The candidates with the reason why each eligible one lost."""
+    winner = choice.order[0]
+    found: list[Candidate] = []
+    for each in candidates:
+        why = each.why_not
+        if each.is_eligible and each.model != winner:
+            if choice.reason == "pinned":
+                why = ("not_pinned",)
+            elif choice.reason in ("zero_tolerance", "no_ground"):
+                why = (choice.reason,)
+            elif is_within(each, premium, threshold):
+                why = ("dearer",)
+            else:
+                why = ("loss_above_threshold",) if each.predicted_loss is not None else ("no_placement",)
+        found.append(replace(each, why_not=why))
+    return tuple(found)
+
+
+# --- the receipt -----------------------------------------------------------------------------------------------------
+
+
+def receipt_of(decision: Decision) -> dict[str, object]:
+    """The decision as plain JSON values: numbers, names and revisions, never text of the prompt."""
+    plain = {each.name: getattr(decision, each.name) for each in fields(Decision)}
+    plain["candidates"] = [
+        {each.name: getattr(candidate, each.name) for each in fields(Candidate)} for candidate in decision.candidates
+    ]
+    # JSON has no infinity: a threshold that admits premium alone is null.
+    plain["threshold"] = decision.threshold if decision.threshold > float("-inf") else None
+    return plain
+
+
+def choice_of_receipt(receipt: Mapping[str, object]) -> Choice | None:
+    """Decide again from a receipt alone; equals what was decided, bit for bit. Raises KeyError on a foreign mapping."""
+    rows = receipt["candidates"]
+    assert isinstance(rows, list | tuple)
+    known = {each.name for each in fields(Candidate)}
+    candidates = [
+        replace(Candidate(**{name: value for name, value in row.items() if name in known}), why_not=()) for row in rows
+    ]
+    threshold, tolerance = receipt["threshold"], receipt["tolerance"]
+    assert threshold is None or isinstance(threshold, int | float)
+    assert isinstance(tolerance, int | float)
+    return choose(
+        candidates,
+        premium=str(receipt["premium"]),
+        tolerance=tolerance,
+        threshold=float("-inf") if threshold is None else threshold,
+        pinned=str(receipt["model"]) if receipt["is_pinned"] else None,
+        has_ground=bool(receipt["has_ground"]),
+    )

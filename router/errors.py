@@ -47,9 +47,7 @@ class RouterError(Exception):
     http_status: ClassVar[int] = 500
     is_retryable: ClassVar[bool] = False
 
-    def __init__(
-        self, message: str, *, param: str | None = None, data: Mapping[str, object] | None = None
-    ) -> None:
+    def __init__(self, message: str, *, param: str | None = None, data: Mapping[str, object] | None = None) -> None:
         """Keep the message for people and the data for machines."""
         super().__init__(message)
         self.message = message

@@ -22,6 +22,7 @@ class PolicyModel:
 
     ``card`` is the catalogue's entry with the policy's overrides applied; ``prices`` is the contract's schedule or the
     catalogue's. ``api_base`` is what the vendor's own SDK calls its base URL; ``api_key_env`` names a variable.
+    ``is_reachable`` is False where this process has no key for it.
     """
 
     id: str
@@ -34,6 +35,7 @@ class PolicyModel:
     api_base: str | None = None
     api_key_env: str | None = None
     has_contract_price: bool = False
+    is_reachable: bool = True
 
     @property
     def vendor_model(self) -> str:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from router.chat import Reply, Request, StreamEvent, Surface
-    from router.ledger import Line, RequestQuery, RequestRow, RequestTotals
+    from router.ledger import Intent, Line, Rejection, RequestQuery, RequestRow, RequestTotals, Settlement
     from router.policy import PolicyModel, Upstream
 
 
@@ -113,8 +113,16 @@ class Ledger(Protocol):
 
 
 class Observer(Protocol):
-    """Told of each line once it is handed to the ledger: logs, metrics, spans."""
+    """Told how each attempt and each request ended: logs, metrics, spans. Must neither block nor raise."""
 
-    def observe(self, line: Line) -> None:
-        """Must not block and must not raise."""
+    def attempt_settled(self, intent: Intent, settlement: Settlement) -> None:
+        """One attempt has ended."""
+        ...
+
+    def request_finished(self, intent: Intent, settlement: Settlement, cost_nanousd: int) -> None:
+        """The request's last attempt has ended; ``cost_nanousd`` is what all of its attempts cost."""
+        ...
+
+    def request_rejected(self, rejection: Rejection) -> None:
+        """Tollgate refused a request before any vendor saw it."""
         ...

@@ -1,0 +1,201 @@
+"""The hold: every attempt at a vendor is written down before it is made, and settled on every path.
+
+The intent survives the death of this process before the vendor hears of the attempt, so no call that reached a vendor
+can be missing from the ledger. Each attempt (retry, fallback) holds for itself, at its worst case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from router.bill import Bill
+from router.catalog import cost_nanousd, hold_nanousd
+from router.decision import receipt_of
+from router.ledger import Intent, Settlement
+from router.savings import premium_cost_of
+from router.token_priors import hold_tokens_of
+from router.tokens import TokenUsage
+
+if TYPE_CHECKING:
+    from router.chat import FinishReason, Request
+    from router.clock import Clock
+    from router.decision import Candidate, CostRange, Decision
+    from router.errors import RouterError
+    from router.ledger import Outcome, Rejection, Subject, UsageSource
+    from router.policy import Policy
+    from router.ports import Ledger, Observer
+    from router.tokens import Usage
+
+
+@dataclass(slots=True)
+class Account:
+    """What one request has cost so far, over all of its attempts."""
+
+    subject: Subject
+    started_s: float
+    attempts: int = 0
+    cost_nanousd: int = 0
+    premium_cost: CostRange | None = None
+    usage_source: UsageSource = "none"
+
+
+@dataclass(slots=True)
+class Hold:
+    """One attempt that is written down. ``settle``, ``fail`` and ``abandon`` count once; later calls do nothing."""
+
+    account: Account
+    intent: Intent
+    candidate: Candidate
+    policy: Policy
+    ledger: Ledger
+    observer: Observer
+    clock: Clock
+    first_byte_ms: int | None = None
+    vendor_id: str | None = None
+    settlement: Settlement | None = field(default=None, init=False)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the attempt has been charged."""
+        return self.settlement is not None
+
+    def elapsed_ms(self) -> int:
+        """Milliseconds since the request arrived."""
+        return round((self.clock.monotonic_s() - self.account.started_s) * 1000)
+
+    def mark_first_byte(self) -> None:
+        """The vendor's first event is here."""
+        if self.first_byte_ms is None:
+            self.first_byte_ms = self.elapsed_ms()
+
+    def estimated_tokens(self, output_bytes: int = 0) -> TokenUsage:
+        """What the attempt is taken to have used where the vendor did not say: what was expected, or seen if more."""
+        seen = -(-output_bytes // 4)
+        return TokenUsage(
+            input_uncached=self.candidate.input_tokens, output_text=max(self.candidate.output_tokens, seen)
+        )
+
+    def settle(
+        self,
+        usage: Usage | None,
+        outcome: Outcome,
+        *,
+        output_bytes: int = 0,
+        finish_reason: FinishReason | None = None,
+        error: RouterError | None = None,
+    ) -> None:
+        """Charge what the vendor reported, or the estimate where it reported nothing, and end the request."""
+        if self.is_settled:
+            return
+        tokens = usage.tokens if usage is not None else self.estimated_tokens(output_bytes)
+        source: UsageSource = usage.source if usage is not None else "estimated"
+        model = self.policy.models[self.intent.model]
+        premium = premium_cost_of(tokens, model, self.policy.premium_model)
+        self._close(tokens, source, premium, outcome, finish_reason=finish_reason, error=error)
+        self.finish()
+
+    def fail(self, error: RouterError, *, is_billed: bool) -> None:
+        """Charge nothing where the vendor certainly did not bill, else the estimate; another attempt may follow."""
+        tokens = self.estimated_tokens() if is_billed else None
+        self._close(tokens, "estimated" if is_billed else "none", None, "failed", error=error)
+
+    def abandon(self) -> None:
+        """Charge the estimate: the attempt was cut off from our side while the vendor may have been working."""
+        self._close(self.estimated_tokens(), "estimated", None, "client_left")
+        self.finish()
+
+    def _close(
+        self,
+        tokens: TokenUsage | None,
+        source: UsageSource,
+        premium: CostRange | None,
+        outcome: Outcome,
+        *,
+        finish_reason: FinishReason | None = None,
+        error: RouterError | None = None,
+    ) -> None:
+        if self.settlement is not None:
+            return
+        prices = self.policy.models[self.intent.model].prices
+        settlement = Settlement(
+            decision_id=self.intent.subject.decision_id,
+            attempt=self.intent.attempt,
+            time_ms=self.clock.now_ms(),
+            outcome=outcome,
+            tokens=tokens,
+            usage_source=source,
+            cost_nanousd=cost_nanousd(prices, tokens) if tokens is not None else 0,
+            premium_cost=premium,
+            latency_ms=self.elapsed_ms(),
+            first_byte_ms=self.first_byte_ms,
+            error_code=error.code if error is not None else None,
+            vendor_id=self.vendor_id,
+            finish_reason=finish_reason,
+        )
+        self.settlement = settlement
+        account = self.account
+        account.cost_nanousd += settlement.cost_nanousd
+        account.premium_cost = premium
+        account.usage_source = source
+        self.ledger.append_later(settlement)
+        self.observer.attempt_settled(self.intent, settlement)
+
+    def finish(self) -> None:
+        """No attempt follows: the request has ended with this one."""
+        assert self.settlement is not None, "settle first"
+        self.observer.request_finished(self.intent, self.settlement, self.account.cost_nanousd)
+
+    def bill(self) -> Bill:
+        """What the caller is told of the request, once this hold is settled."""
+        subject, account = self.intent.subject, self.account
+        return Bill(
+            decision_id=subject.decision_id,
+            model=self.intent.model,
+            reason=subject.reason,
+            complexity=subject.complexity,
+            expected_loss=self.candidate.predicted_loss,
+            cost_nanousd=account.cost_nanousd,
+            premium_cost=account.premium_cost,
+            dropped=self.candidate.dropped,
+            attempts=account.attempts,
+            usage_source=account.usage_source,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Writes intents and hands out holds."""
+
+    ledger: Ledger
+    observer: Observer
+    clock: Clock
+
+    def reject(self, rejection: Rejection) -> None:
+        """Write down a request that no vendor will see."""
+        self.ledger.append_later(rejection)
+        self.observer.request_rejected(rejection)
+
+    async def hold(self, account: Account, request: Request, decision: Decision, model: str, policy: Policy) -> Hold:
+        """Write the attempt down at its worst case. Raises LedgerUnavailableError: then no vendor may be called."""
+        account.attempts += 1
+        candidate = decision.candidate(model)
+        chosen = policy.models[model]
+        now_ms = self.clock.now_ms()
+        input_tokens_max = hold_tokens_of(
+            body_bytes=request.body_bytes, messages=len(request.messages), images=len(request.images)
+        )
+        intent = Intent(
+            subject=account.subject,
+            attempt=account.attempts,
+            time_ms=now_ms,
+            model=model,
+            vendor=chosen.vendor,
+            hold_nanousd=hold_nanousd(
+                chosen.prices, input_tokens_max, candidate.output_tokens_max, may_write_cache=request.asks_for_caching
+            ),
+            lease_expires_ms=now_ms + round(policy.limits.lease_s * 1000),
+            receipt=receipt_of(decision) if account.attempts == 1 else None,
+        )
+        await self.ledger.append(intent)
+        return Hold(account, intent, candidate, policy, self.ledger, self.observer, self.clock)

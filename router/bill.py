@@ -1,0 +1,30 @@
+"""What the caller is told a request cost, equal to the ledger's rows to the last digit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from router.decision import CostRange
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """The figures of the headers and of a stream's last chunk. ``cost_nanousd`` covers every attempt."""
+
+    decision_id: str
+    model: str
+    reason: str
+    complexity: float | None
+    expected_loss: float | None
+    cost_nanousd: int
+    premium_cost: CostRange | None
+    dropped: tuple[str, ...]
+    attempts: int
+    usage_source: str
+
+    @property
+    def savings_nanousd(self) -> int | None:
+        """Premium's point cost less ours; negative where routing cost more; None where premium is not modelled."""
+        return None if self.premium_cost is None else self.premium_cost.point_nanousd - self.cost_nanousd

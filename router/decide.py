@@ -1,0 +1,198 @@
+"""From a request to its decision: a pure function of request, caller, policy and quality model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from router.ask import ask_of
+from router.catalog import cost_nanousd
+from router.decision import Candidate, Decision, choose, explained
+from router.eligibility import Circumstances, check_model, matching_rules
+from router.errors import ContextLengthExceededError, NoEligibleModelError
+from router.features import features_of
+from router.prompt import prompt_view_of, sizes_of
+from router.token_priors import input_tokens_of, output_tokens_of
+from router.tokens import TokenUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from router.chat import Request
+    from router.policy import Caller, Policy, PolicyModel, Rule, Terms
+    from router.prompt import Sizes
+    from router.quality import QualityModel, Scores
+
+# A thinking model spends output tokens before its first visible word: the default limit is stretched for it.
+THINKING_OUTPUT_FACTOR = 4
+
+
+def output_tokens_max_of(request: Request, model: PolicyModel, policy: Policy) -> int:
+    """The limit that is written upstream for this model: asked for, else the policy's default, within the model's."""
+    wanted = request.output_tokens_max
+    if wanted is None:
+        factor = THINKING_OUTPUT_FACTOR if model.card.thinking_always_on else 1
+        wanted = policy.limits.output_tokens_default * factor
+    limit = model.card.max_output_tokens
+    return wanted if limit is None else min(wanted, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One model's expected tokens and cost for a request."""
+
+    input_tokens: int
+    output_tokens: int
+    output_tokens_max: int
+    expected_cost_nanousd: int
+
+
+def weights_of(request: Request, model: PolicyModel, policy: Policy, sizes: Sizes, base_output: float) -> Weights:
+    """What the request is expected to take and cost on this model's own tokenizer and verbosity."""
+    input_tokens = input_tokens_of(
+        model,
+        text_bytes=sizes.text_bytes,
+        non_ascii_share=sizes.non_ascii_share,
+        code_share=sizes.code_share,
+        messages=sizes.messages,
+        tools_bytes=sizes.tools_bytes,
+        images=sizes.images,
+    )
+    limit = output_tokens_max_of(request, model, policy)
+    visible, reasoning = output_tokens_of(
+        model, asked_max=limit, base_output_tokens=base_output, reasoning_effort=request.reasoning_effort
+    )
+    usage = TokenUsage(input_uncached=input_tokens, output_text=visible, output_reasoning=reasoning)
+    return Weights(input_tokens, visible + reasoning, limit, cost_nanousd(model.prices, usage))
+
+
+def weigh(
+    request: Request,
+    caller: Caller,
+    policy: Policy,
+    rules: Sequence[Rule],
+    scores: Scores,
+    losses: Sequence[float],
+    weights: Mapping[str, Weights],
+) -> tuple[Candidate, ...]:
+    """Every model of the policy with what it is expected to cost and lose, and what keeps it from serving."""
+    found: list[Candidate] = []
+    for index, (name, model) in enumerate(policy.models.items()):
+        mine = weights[name]
+        why, dropped = check_model(
+            request,
+            model,
+            caller=caller,
+            rules=rules,
+            droppable=policy.droppable,
+            input_tokens=mine.input_tokens,
+            output_tokens=request.output_tokens_max or 0,
+        )
+        is_placed = scores.placement[index].basis != "none"
+        found.append(
+            Candidate(
+                model=name,
+                is_eligible=not why,
+                why_not=why,
+                quality=scores.quality[index] if is_placed else None,
+                quality_width=scores.width[index] if is_placed else None,
+                predicted_loss=losses[index] if is_placed else None,
+                input_tokens=mine.input_tokens,
+                output_tokens=mine.output_tokens,
+                expected_cost_nanousd=mine.expected_cost_nanousd,
+                placement=scores.placement[index].basis,
+                output_tokens_max=mine.output_tokens_max,
+                dropped=dropped,
+            )
+        )
+    return tuple(found)
+
+
+def refusal_of(
+    candidates: Sequence[Candidate], pinned: str | None
+) -> NoEligibleModelError | ContextLengthExceededError:
+    """The error that says why nothing may serve: 400 where only the length is in the way, else 422."""
+    asked = [each for each in candidates if pinned is None or each.model == pinned]
+    if asked and all("context_window" in each.why_not for each in asked):
+        largest = max(each.input_tokens for each in asked)
+        return ContextLengthExceededError(
+            f"about {largest} input tokens and the output asked for fit no context window that may serve",
+            param="messages",
+        )
+    reasons = "; ".join(f"{each.model}: {', '.join(each.why_not)}" for each in asked)
+    return NoEligibleModelError(
+        f"no model may serve this request ({reasons})",
+        param="model",
+        data={"candidates": [{"model": each.model, "why_not": list(each.why_not)} for each in asked]},
+    )
+
+
+def decide(
+    request: Request, caller: Caller, terms: Terms, policy: Policy, quality: QualityModel, *, decision_id: str
+) -> Decision:
+    """Score the prompt, weigh every model, choose the cheapest that keeps the tolerance.
+
+    Raises ModelNotFoundError, ModelNotAllowedError, UnknownQualityTierError and TierNotAllowedError for what was asked,
+    ContextLengthExceededError and NoEligibleModelError where nothing may serve.
+    """
+    ask = ask_of(request, caller, terms, policy)
+    sizes = sizes_of(request)
+    features = features_of(prompt_view_of(request, sizes))
+    names = tuple(policy.models)
+    scores = quality.score(features, tuple(model.provider_model for model in policy.models.values()))
+    premium_index = names.index(policy.premium)
+    losses = quality.predicted_loss(scores, premium_index)
+    base_output = quality.expected_output_tokens(features)
+    weights = {name: weights_of(request, model, policy, sizes, base_output) for name, model in policy.models.items()}
+    rules = matching_rules(
+        policy,
+        caller,
+        Circumstances(
+            quality_tier=ask.quality_tier,
+            tags={**caller.tags, **terms.tags},
+            input_tokens=weights[policy.premium].input_tokens,
+            has_images=sizes.images > 0,
+            has_tools=bool(request.tools),
+            has_response_schema=request.response_format is not None and request.response_format.kind == "json_schema",
+            support=scores.support,
+        ),
+    )
+    caps = [rule.require.tolerance_max for rule in rules if rule.require.tolerance_max is not None]
+    tolerance = min([ask.tolerance, *caps])
+    threshold = quality.threshold(tolerance)
+    candidates = weigh(request, caller, policy, rules, scores, losses, weights)
+    choice = choose(
+        candidates,
+        premium=policy.premium,
+        tolerance=tolerance,
+        threshold=threshold,
+        pinned=ask.pinned,
+        has_ground=scores.has_ground,
+    )
+    if choice is None:
+        raise refusal_of(candidates, ask.pinned)
+    candidates = explained(candidates, choice, policy.premium, threshold)
+    chosen = next(each for each in candidates if each.model == choice.order[0])
+    return Decision(
+        decision_id=decision_id,
+        model=chosen.model,
+        order=choice.order,
+        reason=choice.reason,
+        is_pinned=ask.pinned is not None,
+        quality_tier=ask.quality_tier,
+        tolerance=tolerance,
+        threshold=threshold,
+        premium=policy.premium,
+        complexity=scores.complexity,
+        support=scores.support,
+        kind=scores.kind,
+        has_ground=scores.has_ground,
+        expected_loss=chosen.predicted_loss,
+        expected_cost_nanousd=chosen.expected_cost_nanousd,
+        candidates=candidates,
+        rules=tuple(rule.name for rule in rules),
+        features=features.as_dict(),
+        policy_revision=policy.revision,
+        price_revision=policy.price_revision,
+        quality_revision=quality.revision,
+    )

@@ -1,0 +1,151 @@
+"""From a decision to an answer: attempts, retries with jitter, fallbacks, cooldown, all within one deadline.
+
+An attempt that timed out after it was sent is never repeated at the same vendor, which may be billing it: the next
+candidate is asked instead. Every attempt is written down and settled for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from router.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
+from router.ports import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from router.admission import Account, Admission, Hold
+    from router.chat import Reply, Request, Wire
+    from router.clock import Clock
+    from router.cooldown import Cooldowns
+    from router.decision import Decision
+    from router.policy import Policy
+    from router.ports import Deployment, Ledger, Provider, ReplyStream
+
+Answered = TypeVar("Answered")
+
+BACKOFF_FIRST_S = 0.25
+BACKOFF_MAX_S = 4.0
+# With another candidate at hand, a vendor that asks for a longer pause than this is not waited for.
+PATIENCE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request on its way, with the revision of everything that it was decided under."""
+
+    request: Request
+    decision: Decision
+    account: Account
+    policy: Policy
+    deployments: Mapping[str, Deployment]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Asks the models of a decision, in order, until one answers."""
+
+    providers: Mapping[Wire, Provider]
+    admission: Admission
+    ledger: Ledger
+    clock: Clock
+    cooldowns: Cooldowns
+    jitter: random.Random = field(default_factory=random.Random)
+
+    async def complete(self, job: Job) -> tuple[Reply, Hold]:
+        """The whole answer, and the hold to settle. Raises the last ProviderError when nobody answered."""
+        return await self._first_answer(job, lambda provider, call: provider.complete(call))
+
+    async def open_stream(self, job: Job) -> tuple[ReplyStream, Hold]:
+        """A stream that has begun, and the hold to settle. Raises the last ProviderError when none began."""
+        return await self._first_answer(job, lambda provider, call: provider.open_stream(call))
+
+    async def _first_answer(
+        self, job: Job, ask: Callable[[Provider, Call], Awaitable[Answered]]
+    ) -> tuple[Answered, Hold]:
+        deadline_s = self.clock.monotonic_s() + job.policy.upstream.deadline_s
+        last: ProviderError | None = None
+        hold: Hold | None = None
+        models = self._awake(job)
+        for position, model in enumerate(models):
+            has_other = position + 1 < len(models)
+            for retry in range(job.policy.upstream.retries_max + 1):
+                answer, hold = await self._attempt(job, model, ask)
+                if not isinstance(answer, ProviderError):
+                    return answer, hold
+                last = answer
+                pause_s = self._pause_s(last, retry, has_other=has_other)
+                is_over = retry == job.policy.upstream.retries_max or pause_s is None
+                if is_over or self.clock.monotonic_s() + (pause_s or 0.0) >= deadline_s:
+                    break
+                await asyncio.sleep(pause_s or 0.0)
+            if isinstance(last, ProviderRejectedError) or self.clock.monotonic_s() >= deadline_s:
+                break
+        assert last is not None
+        assert hold is not None
+        hold.finish()
+        raise last
+
+    def _awake(self, job: Job) -> list[str]:
+        """The models that do not rest, in order. Raises ProviderUnavailableError when all do."""
+        now_s = self.clock.monotonic_s()
+        rests = {model: self.cooldowns.rest_s(model, now_s) for model in job.decision.order}
+        awake = [model for model in job.decision.order if rests[model] <= 0]
+        if not awake:
+            raise ProviderUnavailableError(
+                f"every model that keeps the tolerance is cooling down after failures: {', '.join(rests)}",
+                retry_after_s=min(rests.values()),
+            )
+        return awake
+
+    async def _attempt(
+        self, job: Job, model: str, ask: Callable[[Provider, Call], Awaitable[Answered]]
+    ) -> tuple[Answered | ProviderError, Hold]:
+        hold = await self.admission.hold(job.account, job.request, job.decision, model, job.policy)
+        # Disk latency hides behind the vendor's: the power-safe copy is only due before the first byte goes back.
+        synced = asyncio.ensure_future(self.ledger.sync())
+        provider = self.providers[job.policy.models[model].wire]
+        try:
+            answer = await ask(provider, self._call(job, hold))
+            await synced
+        except ProviderError as error:
+            self.cooldowns_after(model, error)
+            hold.fail(error, is_billed=error.is_billed)
+            return error, hold
+        except BaseException:
+            # Cancelled, or the ledger lost its disk: the vendor may be billing, and nobody will hear the answer.
+            hold.abandon()
+            raise
+        finally:
+            if not synced.done():
+                synced.cancel()
+        self.cooldowns.succeeded(model)
+        hold.mark_first_byte()
+        return answer, hold
+
+    def _call(self, job: Job, hold: Hold) -> Call:
+        return Call(
+            request=job.request,
+            deployment=job.deployments[hold.intent.model],
+            attempt_id=f"{job.decision.decision_id}-{hold.intent.attempt}",
+            output_tokens_max=hold.candidate.output_tokens_max,
+            upstream=job.policy.upstream,
+            dropped=frozenset(hold.candidate.dropped),
+            raw_surface=job.request.surface,
+        )
+
+    def cooldowns_after(self, model: str, error: ProviderError) -> None:
+        """Count what speaks of the deployment's health, not what speaks of the request."""
+        if not isinstance(error, ProviderRejectedError):
+            self.cooldowns.failed(model, self.clock.monotonic_s(), retry_after_s=error.retry_after_s)
+
+    def _pause_s(self, error: ProviderError, retry: int, *, has_other: bool) -> float | None:
+        """Seconds until the same vendor may be asked again; None when it must not be."""
+        if not isinstance(error, ProviderUnavailableError) or isinstance(error, ProviderTimeoutError):
+            return None
+        backoff_s = self.jitter.uniform(0, min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**retry))
+        pause_s = max(backoff_s, error.retry_after_s or 0.0)
+        return None if has_other and pause_s > PATIENCE_S else pause_s

@@ -1,0 +1,110 @@
+"""The product on one screen: bytes are parsed before this file and rendered after it; everything between is here.
+
+    Request -> decide -> hold -> call -> settle -> Answer
+
+``decide`` is pure. The hold is written down before a vendor is called and settled on every path: answer, vendor error,
+client gone, cancellation, crash (by lease).
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from router.admission import Account
+from router.decide import decide
+from router.dispatch import Job
+from router.errors import RouterError
+from router.ledger import Rejection
+from router.stream import AnswerStream, Background
+from router.subject import refused_subject_of, subject_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from router.admission import Admission
+    from router.bill import Bill
+    from router.chat import Reply, Request, Surface
+    from router.clock import Clock
+    from router.decision import Decision
+    from router.dispatch import Dispatch
+    from router.policy import Caller, Policy, Terms
+    from router.ports import Deployment
+    from router.quality import QualityModel
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer and its bill."""
+
+    reply: Reply
+    bill: Bill
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What is in force right now: one policy revision with where its models are reached. Swapped whole on reload."""
+
+    policy: Policy
+    deployments: Mapping[str, Deployment]
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The request path."""
+
+    in_force: Callable[[], InForce]
+    quality: QualityModel
+    admission: Admission
+    dispatch: Dispatch
+    clock: Clock
+    background: Background
+    salt: bytes
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self.in_force().policy
+
+    async def answer(self, request: Request, caller: Caller, terms: Terms) -> Answer:
+        """Decide, call, settle. Raises RequestError, AdmissionError, ProviderError or StoreError."""
+        job = self._job(request, caller, terms)
+        reply, hold = await self.dispatch.complete(job)
+        hold.vendor_id = reply.vendor_id
+        hold.settle(reply.usage, "answered", finish_reason=reply.finish_reason)
+        return Answer(reply, hold.bill())
+
+    async def open_stream(self, request: Request, caller: Caller, terms: Terms) -> AnswerStream:
+        """The same for a stream, which settles when it ends, breaks, or its client leaves."""
+        job = self._job(request, caller, terms)
+        stream, hold = await self.dispatch.open_stream(job)
+        return AnswerStream(stream, hold, job, background=self.background)
+
+    def route(self, request: Request, caller: Caller, terms: Terms) -> Decision:
+        """The decision alone: nothing is called, held or written."""
+        return decide(request, caller, terms, self.policy, self.quality, decision_id=new_decision_id(self.clock))
+
+    def reject(self, error: RouterError, caller: Caller, terms: Terms, surface: Surface) -> str:
+        """Write down a request that was refused before it could be decided; returns its decision id."""
+        decision_id = new_decision_id(self.clock)
+        subject = refused_subject_of(decision_id, surface, caller, terms, self.policy, self.quality.revision)
+        self.admission.reject(Rejection(subject, self.clock.now_ms(), error.code))
+        return decision_id
+
+    def _job(self, request: Request, caller: Caller, terms: Terms) -> Job:
+        started_s = self.clock.monotonic_s()
+        now = self.in_force()
+        decision_id = new_decision_id(self.clock)
+        try:
+            decision = decide(request, caller, terms, now.policy, self.quality, decision_id=decision_id)
+        except RouterError as error:
+            self.reject(error, caller, terms, request.surface)
+            raise
+        subject = subject_of(request, caller, terms, decision, self.salt)
+        return Job(request, decision, Account(subject, started_s), now.policy, now.deployments)
+
+
+def new_decision_id(clock: Clock) -> str:
+    """An id that sorts by time: 12 hex digits of milliseconds, 16 of chance."""
+    return f"dec_{clock.now_ms():012x}{secrets.token_hex(8)}"

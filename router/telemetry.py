@@ -1,0 +1,174 @@
+"""What operators see of a request: one structured line, counters, histograms. Never a prompt, an answer or a key.
+
+Labels are bounded: models, vendors, tiers and codes come from the policy and from this program, never from callers.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import queue
+import sys
+from typing import TYPE_CHECKING
+
+import orjson
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from router.clock import iso_of
+from router.money import usd_of
+
+if TYPE_CHECKING:
+    from router.ledger import Intent, Rejection, Settlement, Subject
+
+LOGGER_NAME = "tollgate"
+LATENCY_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120)
+NANO = 1_000_000_000
+
+
+class JsonLines(logging.Formatter):
+    """Each record as one JSON object: time, level, event, and the fields that came with it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON; a traceback is a field of its own."""
+        line: dict[str, object] = {
+            "time": iso_of(round(record.created * 1000)),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        fields = getattr(record, "fields", None)
+        if isinstance(fields, dict):
+            line.update(fields)
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+def start_logging(level: str = "INFO") -> logging.handlers.QueueListener:
+    """Log to stderr through a queue, so that a slow terminal never holds up a request. Stop the listener at the end."""
+    sink = logging.StreamHandler(sys.stderr)
+    sink.setFormatter(JsonLines())
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    logger = logging.getLogger(LOGGER_NAME)
+    logger.handlers = [_AsIs(lines)]
+    logger.setLevel(level)
+    logger.propagate = False
+    listener = logging.handlers.QueueListener(lines, sink)
+    listener.start()
+    return listener
+
+
+class _AsIs(logging.handlers.QueueHandler):
+    """Hands the record over unformatted: formatting is the listener's work, and it stays in this process."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record
+
+
+def request_fields_of(
+    subject: Subject, intent: Intent | None, settlement: Settlement | None, cost_nanousd: int
+) -> dict[str, object]:
+    """The one line of a request: ids, names, tokens, money and milliseconds."""
+    fields: dict[str, object] = {
+        "decision_id": subject.decision_id,
+        "surface": subject.surface,
+        "team": subject.team,
+        "project": subject.project,
+        "key_id": subject.key_id,
+        "quality_tier": subject.quality_tier,
+        "tolerance": subject.tolerance,
+        "reason": subject.reason,
+        "cost_usd": usd_of(cost_nanousd),
+    }
+    if intent is not None and settlement is not None:
+        premium, tokens = settlement.premium_cost, settlement.tokens
+        fields |= {
+            "model": intent.model,
+            "vendor": intent.vendor,
+            "outcome": settlement.outcome,
+            "error_code": settlement.error_code,
+            "attempts": intent.attempt,
+            "is_streamed": subject.is_streamed,
+            "input_tokens": tokens.input_tokens if tokens is not None else None,
+            "output_tokens": tokens.output_tokens if tokens is not None else None,
+            "usage_source": settlement.usage_source,
+            "premium_cost_usd": usd_of(premium.point_nanousd) if premium is not None else None,
+            "latency_ms": settlement.latency_ms,
+            "first_byte_ms": settlement.first_byte_ms,
+        }
+    return fields
+
+
+class Telemetry:
+    """The Observer of the gateway: writes the request's line and moves the metrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._log = logging.getLogger(LOGGER_NAME)
+        self.requests = Counter(
+            "tollgate_requests_total",
+            "Requests that ended.",
+            ("model", "quality_tier", "outcome", "reason"),
+            registry=registry,
+        )
+        self.rejections = Counter(
+            "tollgate_rejections_total", "Requests refused before any vendor saw them.", ("code",), registry=registry
+        )
+        self.attempts = Counter(
+            "tollgate_attempts_total", "Attempts at vendors.", ("model", "outcome", "error_code"), registry=registry
+        )
+        self.cost = Counter(
+            "tollgate_cost_usd_total",
+            "Realized cost in USD (approximate; the ledger is exact).",
+            ("model",),
+            registry=registry,
+        )
+        self.premium = Counter(
+            "tollgate_premium_cost_usd_total", "Modelled cost of premium in USD, point.", ("model",), registry=registry
+        )
+        self.tokens = Counter("tollgate_tokens_total", "Tokens as billed.", ("model", "direction"), registry=registry)
+        self.latency = Histogram(
+            "tollgate_request_seconds",
+            "Seconds to the end of the answer.",
+            ("model",),
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.first_byte = Histogram(
+            "tollgate_first_byte_seconds",
+            "Seconds to the vendor's first event.",
+            ("model",),
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.policy_broken = Gauge(
+            "tollgate_policy_broken",
+            "1 while the policy file cannot be used and an older revision is in force.",
+            registry=registry,
+        )
+
+    def attempt_settled(self, intent: Intent, settlement: Settlement) -> None:
+        """Count the attempt and its money."""
+        model = intent.model
+        self.attempts.labels(model, settlement.outcome, settlement.error_code or "none").inc()
+        if settlement.cost_nanousd:
+            self.cost.labels(model).inc(settlement.cost_nanousd / NANO)
+        if settlement.tokens is not None:
+            self.tokens.labels(model, "input").inc(settlement.tokens.input_tokens)
+            self.tokens.labels(model, "output").inc(settlement.tokens.output_tokens)
+        if settlement.premium_cost is not None:
+            self.premium.labels(model).inc(settlement.premium_cost.point_nanousd / NANO)
+
+    def request_finished(self, intent: Intent, settlement: Settlement, cost_nanousd: int) -> None:
+        """Count the request and write its line."""
+        subject, model = intent.subject, intent.model
+        tier = subject.quality_tier or "tolerance"
+        self.requests.labels(model, tier, settlement.outcome, subject.reason).inc()
+        self.latency.labels(model).observe(settlement.latency_ms / 1000)
+        if settlement.first_byte_ms is not None:
+            self.first_byte.labels(model).observe(settlement.first_byte_ms / 1000)
+        self._log.info("request", extra={"fields": request_fields_of(subject, intent, settlement, cost_nanousd)})
+
+    def request_rejected(self, rejection: Rejection) -> None:
+        """Count the refusal and write its line."""
+        self.rejections.labels(rejection.error_code).inc()
+        fields = request_fields_of(rejection.subject, None, None, 0)
+        self._log.info("rejected", extra={"fields": fields | {"error_code": rejection.error_code}})
