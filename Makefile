@@ -1,0 +1,82 @@
+# Everything a newcomer, CI and a release need. Nothing but Python >= 3.11 is assumed.
+#   make run            the gateway, with simulated vendors when there is no provider key
+#   make test           every test, against a real Redis and a real PostgreSQL from wheels
+#   make check          formatting, lint, types, import contracts, licences of the lock
+#   make test-browser   the dashboard in a real browser (installs Debian's chromium where it may)
+#   make bench          the figures of docs/benchmarks.md, beside LiteLLM's proxy
+#   make lock           re-pins every dependency with hashes
+#   make prices         refreshes the pinned price catalogue from the installed litellm and prints the differences
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := check-all
+
+VENV ?= .venv
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 python,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+BIN := $(VENV)/bin
+# An account without a writable home has nowhere to keep a cache.
+UV := $(BIN)/uv $(shell test -w "$${HOME:-/nonexistent}" || echo --no-cache)
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+TEST_FLAGS ?=
+
+# `make run PORT=8099 POLICY=x.yaml`: flags win over the environment.
+RUN_FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(POLICY),--policy $(POLICY))
+
+export LITELLM_LOCAL_MODEL_COST_MAP := True
+
+.PHONY: run test test-browser check check-all lock prices bench wheel clean
+
+check-all: check test
+
+$(BIN)/uv: requirements-build.lock
+	@test -n "$(PYTHON)" || { echo "Tollgate needs Python 3.11 or newer: none was found on PATH" >&2; exit 3; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
+	@touch $@
+
+$(VENV)/.run: $(BIN)/uv requirements.lock pyproject.toml
+	@test $(VENV)/.dev -nt requirements-dev.lock || $(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/uv requirements-dev.lock pyproject.toml
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(VENV)/.run
+	@exec $(BIN)/tollgate serve $(RUN_FLAGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not browser" $(TEST_FLAGS)
+
+test-browser: $(VENV)/.dev
+	@bash scripts/ensure_chromium.sh
+	$(BIN)/python -m pytest -m browser $(TEST_FLAGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/yamllint --strict policies compose.yaml
+	$(BIN)/python scripts/check_house.py
+	$(BIN)/python scripts/check_container.py
+
+wheel: $(VENV)/.dev
+	$(UV) build --wheel --no-build-isolation --python $(BIN)/python --out-dir dist
+
+lock: $(BIN)/uv
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) --group dev -o requirements-dev.lock
+	$(COMPILE) --group bench -o requirements-bench.lock
+	$(BIN)/uv pip compile --group pyproject.toml:build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-build.lock
+
+prices: $(VENV)/.dev
+	$(BIN)/python scripts/refresh_prices.py
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks all
+
+clean:
+	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
