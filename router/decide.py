@@ -18,6 +18,7 @@ from router.tokens import TokenUsage
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from router.ask import Ask
     from router.chat import Request
     from router.policy import Caller, Policy, PolicyModel, Rule, Terms
     from router.prompt import Sizes
@@ -127,6 +128,22 @@ def refusal_of(
     )
 
 
+def circumstances_of(
+    request: Request, caller: Caller, terms: Terms, ask: Ask, sizes: Sizes, input_tokens: int, support: float
+) -> Circumstances:
+    """What the policy's rules can ask about; ``input_tokens`` as premium would count them."""
+    wanted = request.response_format
+    return Circumstances(
+        quality_tier=ask.quality_tier,
+        tags={**caller.tags, **terms.tags},
+        input_tokens=input_tokens,
+        has_images=sizes.images > 0,
+        has_tools=bool(request.tools),
+        has_response_schema=wanted is not None and wanted.kind == "json_schema",
+        support=support,
+    )
+
+
 def decide(
     request: Request, caller: Caller, terms: Terms, policy: Policy, quality: QualityModel, *, decision_id: str
 ) -> Decision:
@@ -144,19 +161,8 @@ def decide(
     losses = quality.predicted_loss(scores, premium_index)
     base_output = quality.expected_output_tokens(features)
     weights = {name: weights_of(request, model, policy, sizes, base_output) for name, model in policy.models.items()}
-    rules = matching_rules(
-        policy,
-        caller,
-        Circumstances(
-            quality_tier=ask.quality_tier,
-            tags={**caller.tags, **terms.tags},
-            input_tokens=weights[policy.premium].input_tokens,
-            has_images=sizes.images > 0,
-            has_tools=bool(request.tools),
-            has_response_schema=request.response_format is not None and request.response_format.kind == "json_schema",
-            support=scores.support,
-        ),
-    )
+    seen = circumstances_of(request, caller, terms, ask, sizes, weights[policy.premium].input_tokens, scores.support)
+    rules = matching_rules(policy, caller, seen)
     caps = [rule.require.tolerance_max for rule in rules if rule.require.tolerance_max is not None]
     tolerance = min([ask.tolerance, *caps])
     threshold = quality.threshold(tolerance)
