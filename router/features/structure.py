@@ -1,0 +1,192 @@
+"""Structural features of a prompt, and the one function that makes all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log1p
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from router.features.lexicon import LEXICON_NAMES, lexicon_counts
+from router.features.text import buckets_of, window_of, words_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from router.features.view import PromptView
+
+FOLLOW_UP_BYTES_MAX: Final = 64
+HISTORY_HEAD_BYTES: Final = 2048
+HISTORY_TAIL_BYTES: Final = 2048
+LONG_WORD_BYTES: Final = 9
+
+_CLASSES: Final[dict[str, bytes]] = {
+    "letters": b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "capitals": b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "digits": b"0123456789",
+    "spaces": b" \t",
+    "newlines": b"\n",
+    "sentence_ends": b".!",
+    "questions": b"?",
+    "commas": b",;:",
+    "operators": b"+-*/=<>%",
+    "brackets": b"()[]{}",
+    "tex": b"\\^_$",
+    "code_marks": b"`#@&|~{};",
+    "quotes": b"\"'",
+    "bars": b"|",
+    "not_ascii": bytes(range(0x80, 0x100)),
+    "control": bytes(sorted({*range(0x20), 0x7F} - {0x09, 0x0A, 0x0D})),
+}
+_CLASS_MATRIX: Final = np.zeros((256, len(_CLASSES)), dtype=np.float32)
+for _column, _members in enumerate(_CLASSES.values()):
+    _CLASS_MATRIX[list(_members), _column] = 1.0
+
+_CHOICE_OPEN: Final = np.zeros(256, dtype=np.bool_)
+_CHOICE_OPEN[list(b"\n( -")] = True
+_CHOICE_LETTER: Final = np.zeros(256, dtype=np.bool_)
+_CHOICE_LETTER[list(b"ABCDEFGHIJ")] = True
+_CHOICE_CLOSE: Final = np.zeros(256, dtype=np.bool_)
+_CHOICE_CLOSE[list(b".):")] = True
+
+_TEXT_NAMES: Final = (
+    "log_bytes",
+    "log_words",
+    "log_lines",
+    "log_sentences",
+    *(f"share_{name}" for name in _CLASSES),
+    "word_bytes_mean",
+    "share_long_words",
+    "share_short_words",
+    "share_distinct_words",
+    "log_numbers",
+    "log_choices",
+    "line_bytes_log",
+    "question_at_end",
+    *(f"words_{name}" for name in LEXICON_NAMES),
+)
+_REQUEST_NAMES: Final = (
+    "log_system_bytes",
+    "log_history_bytes",
+    "log_turns",
+    "log_messages",
+    "log_tools",
+    "log_tool_schema_bytes",
+    "log_tool_results",
+    "log_images",
+    "has_response_schema",
+    "is_follow_up",
+    "log_input_bytes",
+)
+FEATURE_NAMES: Final[tuple[str, ...]] = (*_TEXT_NAMES, *_REQUEST_NAMES)
+NETWORK_FEATURE_COUNT: Final = len(_TEXT_NAMES)
+"""The first so many features feed the network; the rest of them do not vary in the outcomes, so that no weight could
+be learned for them: they stand in the receipt and move support."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """Numbers of one prompt.
+
+    ``structure``: float32 in the order of `FEATURE_NAMES`. ``hashed``: one bucket id (uint32) for each of the
+    ``n_words`` words and then each pair of neighbouring words that was read, in order of occurrence.
+    """
+
+    structure: NDArray[np.float32]
+    hashed: NDArray[np.uint32]
+    n_words: int
+
+    def as_dict(self) -> dict[str, float]:
+        """The structural features by name, for the receipt."""
+        return dict(zip(FEATURE_NAMES, (float(value) for value in self.structure), strict=True))
+
+
+def is_follow_up(view: PromptView) -> bool:
+    """Whether the newest turn is too short to be scored without the conversation before it."""
+    return bool(view.history) and len(view.question.strip()) <= FOLLOW_UP_BYTES_MAX
+
+
+def scored_text_of(view: PromptView) -> bytes:
+    """The text that is scored: the newest user turn, or for a short follow-up the conversation with it."""
+    if not is_follow_up(view):
+        return view.question
+    history = view.history
+    if len(history) > HISTORY_HEAD_BYTES + HISTORY_TAIL_BYTES:
+        history = history[:HISTORY_HEAD_BYTES] + b"\n" + history[-HISTORY_TAIL_BYTES:]
+    return history + b"\n" + view.question
+
+
+def features_of(view: PromptView) -> Features:
+    """Turns a view into features; time is bounded for any length, nothing in the text can make it fail."""
+    text = scored_text_of(view)
+    read = np.frombuffer(window_of(text), dtype=np.uint8)
+    words, word_bytes = words_of(read)
+    hashed = buckets_of(words)
+    structure = np.empty(len(FEATURE_NAMES), dtype=np.float32)
+    structure[:NETWORK_FEATURE_COUNT] = _text_features(len(text), read, hashed[: len(words)], word_bytes)
+    structure[NETWORK_FEATURE_COUNT:] = _request_features(view)
+    return Features(structure=structure, hashed=hashed, n_words=len(words))
+
+
+def _text_features(
+    total_bytes: int,
+    read: NDArray[np.uint8],
+    word_buckets: NDArray[np.uint32],
+    word_bytes: NDArray[np.intp],
+) -> list[float]:
+    n_read = max(len(read), 1)
+    n_words = len(word_buckets)
+    counts = np.bincount(read, minlength=256).astype(np.float32) @ _CLASS_MATRIX
+    by_class = dict(zip(_CLASSES, counts.tolist(), strict=True))
+    divisor = max(n_words, 1)
+    lengths = np.bincount(np.minimum(word_bytes, LONG_WORD_BYTES), minlength=LONG_WORD_BYTES + 1).tolist()
+    choices = _choices(read)
+    lines = by_class["newlines"] + 1
+    lexicon = lexicon_counts(word_buckets).tolist()
+    tail = read[-48:].tobytes()
+    return [
+        log1p(total_bytes),
+        log1p(n_words),
+        log1p(lines),
+        log1p(by_class["sentence_ends"] + by_class["questions"]),
+        *(value / n_read for value in by_class.values()),
+        float(word_bytes.sum()) / divisor,
+        lengths[LONG_WORD_BYTES] / divisor,
+        (lengths[1] + lengths[2] + lengths[3]) / divisor,
+        _distinct(word_buckets) / divisor,
+        log1p(by_class["digits"]),
+        log1p(choices),
+        log1p(n_read / lines),
+        float(b"?" in tail),
+        *(log1p(value * 100.0 / divisor) for value in lexicon),
+    ]
+
+
+def _choices(read: NDArray[np.uint8]) -> int:
+    """How many marks of a multiple-choice answer, such as "(B)" or a line that starts with "C.", occur."""
+    letters = np.flatnonzero(_CHOICE_LETTER[read[1:-1]])
+    return int(np.count_nonzero(_CHOICE_OPEN[read[letters]] & _CHOICE_CLOSE[read[letters + 2]]))
+
+
+def _distinct(word_buckets: NDArray[np.uint32]) -> int:
+    if len(word_buckets) == 0:
+        return 0
+    ordered = np.sort(word_buckets)
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + 1
+
+
+def _request_features(view: PromptView) -> list[float]:
+    return [
+        log1p(len(view.system)),
+        log1p(len(view.history)),
+        log1p(view.n_turns),
+        log1p(view.n_messages),
+        log1p(view.n_tools),
+        log1p(view.tool_schema_bytes),
+        log1p(view.n_tool_results),
+        log1p(view.n_images),
+        float(view.has_response_schema),
+        float(is_follow_up(view)),
+        log1p(max(view.input_bytes, len(view.question))),
+    ]
