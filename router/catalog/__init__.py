@@ -1,0 +1,17 @@
+"""The catalogue: what models cost, hold and can do, from a pinned snapshot of litellm's price map."""
+
+from __future__ import annotations
+
+from router.catalog.cards import Catalog, ModelCard, parse_catalog
+from router.catalog.prices import PriceSchedule, PriceTier, contract_schedule, cost_nanousd, hold_nanousd
+
+__all__ = [
+    "Catalog",
+    "ModelCard",
+    "PriceSchedule",
+    "PriceTier",
+    "contract_schedule",
+    "cost_nanousd",
+    "hold_nanousd",
+    "parse_catalog",
+]

@@ -1,0 +1,117 @@
+"""Price schedules: context tiers, cache buckets, one rounding a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from router.money import NanoUsd, NanoUsdPerMtok, amount_nanousd, amount_nanousd_up, price_per_mtok_of
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from router.tokens import TokenUsage
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTier:
+    """Prices of a request whose input, cached or not, is above ``above_input_tokens``. All in nano-USD per Mtok."""
+
+    above_input_tokens: int
+    input: NanoUsdPerMtok
+    cache_read: NanoUsdPerMtok
+    cache_write_5m: NanoUsdPerMtok
+    cache_write_1h: NanoUsdPerMtok
+    output_text: NanoUsdPerMtok
+    output_reasoning: NanoUsdPerMtok
+
+    def tokens_times_price(self, usage: TokenUsage) -> int:
+        """The exact sum before its one rounding."""
+        return (
+            usage.input_uncached * self.input
+            + usage.cache_read * self.cache_read
+            + usage.cache_write_5m * self.cache_write_5m
+            + usage.cache_write_1h * self.cache_write_1h
+            + usage.output_text * self.output_text
+            + usage.output_reasoning * self.output_reasoning
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PriceSchedule:
+    """Tiers by rising ``above_input_tokens``, the first above nothing (-1, so that an empty input has a price)."""
+
+    tiers: tuple[PriceTier, ...]
+
+    def __post_init__(self) -> None:
+        bounds = [tier.above_input_tokens for tier in self.tiers]
+        assert bounds, "a schedule has a base tier"
+        assert bounds[0] < 0, "the base tier takes every size"
+        assert bounds == sorted(set(bounds)), bounds
+
+    def tier_of(self, input_tokens: int) -> PriceTier:
+        """The tier that prices the whole of a request with this much input."""
+        tier = self.tiers[0]
+        for each in self.tiers[1:]:
+            if input_tokens > each.above_input_tokens:
+                tier = each
+        return tier
+
+    @property
+    def base(self) -> PriceTier:
+        """The prices of a short request."""
+        return self.tiers[0]
+
+
+def cost_nanousd(schedule: PriceSchedule, usage: TokenUsage) -> NanoUsd:
+    """What the usage costs, rounded once, half to even. A tier re-prices the whole request, not what lies above it."""
+    return amount_nanousd(schedule.tier_of(usage.input_tokens).tokens_times_price(usage))
+
+
+def hold_nanousd(
+    schedule: PriceSchedule, input_tokens_max: int, output_tokens_max: int, *, may_write_cache: bool
+) -> NanoUsd:
+    """The most that a call of this size can cost, rounded up.
+
+    Every tier that the request could reach is priced, at the dearest bucket that its input and its output can be
+    billed in: cache writes only where the request asks for them.
+    """
+    worst = 0
+    for tier in schedule.tiers:
+        if tier.above_input_tokens >= input_tokens_max and tier is not schedule.base:
+            break
+        inputs = [tier.input, tier.cache_read]
+        if may_write_cache:
+            inputs += [tier.cache_write_5m, tier.cache_write_1h]
+        dearest = max(inputs) * input_tokens_max
+        worst = max(worst, dearest + max(tier.output_text, tier.output_reasoning) * output_tokens_max)
+    return amount_nanousd_up(worst)
+
+
+def contract_schedule(
+    input: Decimal,  # noqa: A002  # the policy's own word
+    output: Decimal,
+    *,
+    cache_read: Decimal | None = None,
+    cache_write_5m: Decimal | None = None,
+    cache_write_1h: Decimal | None = None,
+    reasoning: Decimal | None = None,
+) -> PriceSchedule:
+    """A schedule of one tier, in USD per million tokens; what is not given is billed as plain input or output."""
+
+    def per_mtok(usd: Decimal) -> NanoUsdPerMtok:
+        return price_per_mtok_of(usd / 1_000_000)
+
+    return PriceSchedule(
+        (
+            PriceTier(
+                above_input_tokens=-1,
+                input=per_mtok(input),
+                cache_read=per_mtok(input if cache_read is None else cache_read),
+                cache_write_5m=per_mtok(input if cache_write_5m is None else cache_write_5m),
+                cache_write_1h=per_mtok(input if cache_write_1h is None else cache_write_1h),
+                output_text=per_mtok(output),
+                output_reasoning=per_mtok(output if reasoning is None else reasoning),
+            ),
+        )
+    )
