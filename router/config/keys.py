@@ -14,7 +14,7 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -119,7 +119,7 @@ def load_keys(path: Path) -> KeysFile:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return KeysFile()
+        return KeysFile(version=1)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
     places = Places(text, str(path))
@@ -150,7 +150,7 @@ class KeysBook:
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
 
-    def __enter__(self) -> KeysBook:
+    def __enter__(self) -> Self:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.keys = list(load_keys(self.path).keys)
         return self

@@ -127,7 +127,9 @@ def _siblings_of(path: tuple[str | int, ...]) -> list[str]:
         properties = node.get("properties")
         inner = properties.get(part) if isinstance(properties, dict) else None
         if inner is None:
-            inner = node.get("items") if isinstance(part, int) else node.get("additionalProperties")
+            patterns = node.get("patternProperties")
+            by_name = next(iter(patterns.values())) if isinstance(patterns, dict) else node.get("additionalProperties")
+            inner = node.get("items") if isinstance(part, int) else by_name
         options = inner.get("anyOf", [inner]) if isinstance(inner, dict) else []
         node = next((option for option in options if isinstance(option, dict) and option.get("type") != "null"), {})
         reference = node.get("$ref")

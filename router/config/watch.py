@@ -75,7 +75,7 @@ class PolicyWatch:
             ring = load_key_ring(self._keys_path)
         except ConfigError as error:
             if self.status.broken != error.message:
-                log.error("policy not reloaded", extra={"fields": {"error": error.message}})
+                log.warning("policy not reloaded", extra={"fields": {"error": error.message}})
             self.status = PolicyStatus(self.policy.revision, self.policy.name, error.message)
             told(self.status)
             return
