@@ -1,0 +1,54 @@
+"""What the server is handed by the composition root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prometheus_client import CollectorRegistry
+
+    from router.clock import Clock
+    from router.gateway import Gateway
+    from router.policy import Caller
+    from router.ports import Ledger
+    from router.server.idempotency import Idempotency
+
+
+class Keys(Protocol):
+    """Whoever can tell a caller by its key."""
+
+    def caller_of(self, presented: str, now_ms: int) -> Caller:
+        """The caller. Raises InvalidApiKeyError."""
+        ...
+
+
+class Status(Protocol):
+    """What is said of the policy file."""
+
+    @property
+    def revision(self) -> str:
+        """The revision in force."""
+        ...
+
+    @property
+    def broken(self) -> str | None:
+        """Why the file as it stands cannot be used; None when it is in force."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServerParts:
+    """Everything that routes need. ``keys`` is None where any key or none is accepted (loopback without keys file)."""
+
+    gateway: Gateway
+    ledger: Ledger
+    keys: Keys | None
+    admin_key: str | None
+    policy_status: Callable[[], Status]
+    clock: Clock
+    registry: CollectorRegistry
+    idempotency: Idempotency
+    salt: bytes
