@@ -98,7 +98,11 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """Differences to what an attempt was charged, learned after its settlement."""
+    """Differences to what an attempt was charged, learned after its settlement.
+
+    ``late`` is the true settlement of an attempt that its lease had closed at the hold: the differences are its own,
+    and what it says of outcome, tokens and latencies stands from then on.
+    """
 
     decision_id: str
     attempt: int
@@ -106,6 +110,7 @@ class Correction:
     cost_delta_nanousd: int
     premium_delta: CostRange | None
     why: str
+    late: Settlement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,10 @@ class RequestRow:
     """One request as its lines add up: what reports, receipts and the dashboard read.
 
     ``cost_nanousd`` is everything that the request cost; ``failed_cost_nanousd`` the part on attempts that did not
-    answer. ``premium_*`` are zero where nothing was answered. ``model`` is the one that answered, else the last tried.
+    answer: failed, expired, or cut off before premium could be modelled. ``premium_*`` are zero where nothing was
+    answered. ``model`` is the one that answered, else the last tried; latencies and ``error_code`` are that attempt's.
+    ``outcome`` is a settlement's, ``open`` while the last attempt runs, or ``rejected``. ``attempts`` counts intents.
+    Tokens are sums over all attempts; ``usage_source`` is ``estimated`` as soon as one of them is.
     """
 
     decision_id: str
@@ -166,6 +174,7 @@ class RequestRow:
     price_revision: str
     quality_revision: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +191,11 @@ class RequestQuery:
 
 @dataclass(frozen=True, slots=True)
 class RequestTotals:
-    """Sums over a group of requests; ``group`` holds the group's values in the order of the group-by names."""
+    """Sums over a group of requests; ``group`` holds the group's values in the order of the group-by names.
+
+    ``failed`` counts what was tried and not wholly answered (failed, broken, expired, client left); an open request
+    counts in ``requests`` alone.
+    """
 
     group: tuple[str | None, ...]
     requests: int

@@ -32,7 +32,7 @@ def _litellm() -> Any:  # noqa: ANN401  # a module without types
 
 
 def _error_of(vendor: str, error: Exception) -> ProviderError:
-    """litellm's exceptions by the status that they carry; their texts can quote the prompt and are left out."""
+    """Exceptions of litellm by the status that they carry; their texts can quote the prompt and are left out."""
     status = getattr(error, "status_code", None)
     message = f"{vendor} failed through litellm: {type(error).__name__}"
     if "Timeout" in type(error).__name__:
@@ -77,7 +77,7 @@ class LongTailProvider:
             return await _litellm().acompletion(
                 **body, num_retries=0, timeout=call.upstream.first_byte_timeout_s, drop_params=False
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the seam to litellm, whose tree is open
             raise _error_of(call.deployment.model.vendor, error) from None
 
 
@@ -106,7 +106,7 @@ class _LongTailStream:
                 usage = usage_of(plain.get("usage"))
                 if usage is not None:
                     yield UsageReport(usage)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the seam to litellm, whose tree is open
             raise _error_of(self._vendor, error) from None
 
     async def aclose(self) -> None:

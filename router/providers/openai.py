@@ -183,6 +183,7 @@ def _chunk_events(chunk: dict[str, object], frame: bytes, *, is_raw: bool) -> It
 
 
 def delta_events(delta: dict[str, object]) -> Iterator[StreamEvent]:
+    """What one delta of a Chat Completions chunk adds."""
     thinking = delta.get("reasoning_content") or delta.get("reasoning")
     if isinstance(thinking, str):
         yield ThinkingDelta(thinking)

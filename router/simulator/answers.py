@@ -1,8 +1,8 @@
 """What a simulated model answers: a length, some text or tool calls, reasoning, and why it stopped.
 
-Lengths follow the chat service's hour counted in the traffic data (p10 24, p50 350, p99 1,120 output tokens), moved by the
-model's verbosity; how long the answer to a question is depends mostly on the question, so the same prompt draws
-similar lengths from every vendor. Other constants are the simulator's own.
+Lengths follow the chat service's hour counted in the traffic data (p10 24, p50 350, p99 1,120 output tokens),
+moved by the model's verbosity; how long the answer to a question is depends mostly on the question, so the same prompt
+draws similar lengths from every vendor. Other constants are the simulator's own.
 """
 
 from __future__ import annotations

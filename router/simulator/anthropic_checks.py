@@ -1,4 +1,4 @@
-"""What Anthropic's Messages API refuses about a request's shape, in its own words (as met by its callers, late 2026)."""
+"""What Anthropic's Messages API refuses about a request's shape, in its own words (late 2026)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _UNSUPPORTED = {
 def require_known(body: Body, known: frozenset[str], place: str = "") -> None:
     """Refuse a field that the API does not have."""
     if not body.keys() <= known:
-        extra = sorted(body.keys() - known)[0]
+        extra = min(body.keys() - known)
         raise invalid(f"{place}{extra}: Extra inputs are not permitted")
 
 
@@ -128,7 +128,8 @@ def _check_schema(schema: Any, depth: int) -> None:  # noqa: ANN401 - any JSON v
         if kind == "object":
             require(
                 schema.get("additionalProperties") is False,
-                "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false",
+                "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to "
+                "false",
             )
         for key in _UNSUPPORTED.get(str(kind), ()):
             message = f"output_config.format.schema: For '{kind}' type, property '{key}' is not supported"

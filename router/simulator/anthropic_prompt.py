@@ -213,8 +213,11 @@ class PromptReader:
 
 
 def cached_usage(boundaries: list[Boundary], prompt_tokens: int, model: Model, cache: PrefixCache) -> Usage:
-    """The prompt's buckets: the longest held prefix within 20 blocks of a breakpoint is read, the rest up to the last
-    breakpoint is written at the lifetime that each part asked for."""
+    """The prompt's buckets.
+
+    The longest held prefix within 20 blocks of a breakpoint is read; the rest up to the last breakpoint is written, at
+    the lifetime that each part asked for.
+    """
     asked = [index for index, boundary in enumerate(boundaries) if boundary[2]]
     asked = [index for index in asked if boundaries[index][1] >= model.cache_tokens_min]
     if not asked or model.refuses("supports_prompt_caching"):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from router.simulator.answers import Answer, Ask, Tool
 from router.simulator.anthropic_checks import check_output_schema, check_settings, check_tools, check_turns
 from router.simulator.anthropic_prompt import PromptReader, cached_usage
-from router.simulator.answers import Answer, Ask, Tool
 from router.simulator.refusals import Body, RefusedError, invalid, is_int, require
 from router.simulator.wire import Head, Rejection, Ticket, pieces_of
 
@@ -300,6 +300,7 @@ def _blocks(ask: Ask, answer: Answer, ticket: Ticket) -> list[dict[str, Any]]:
 
 def _block_events(index: int, block: dict[str, Any], pieces: int | None) -> list[bytes]:
     kind = block["type"]
+    start: dict[str, Any]
     deltas: list[dict[str, Any]]
     if kind == "text":
         start = {"type": "text", "text": ""}

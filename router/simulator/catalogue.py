@@ -31,6 +31,7 @@ PROVIDERS: dict[str, tuple[str, ...]] = {"anthropic": ("anthropic",), "google": 
 PACKAGED = Path(__file__).resolve().parent.parent / "data" / "prices.json"
 
 _TIER = re.compile(r"_above_(\d+)k_tokens$")
+NAMES_MAX = 10_000
 _MTOK = Decimal(1_000_000)
 
 
@@ -190,7 +191,7 @@ class Catalogue:
         """The vendor's model of that id, or None when the vendor does not sell it."""
         key = (vendor, name)
         if key not in self._models:
-            if len(self._models) > 10_000:  # names come from callers
+            if len(self._models) > NAMES_MAX:  # names come from callers
                 self._models.clear()
             self._models[key] = self._lookup(vendor, name)
         return self._models[key]

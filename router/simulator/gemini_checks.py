@@ -1,4 +1,4 @@
-"""What Google's generateContent API refuses about a request's shape, in its own words (as met by its callers, late 2026)."""
+"""What Google's generateContent API refuses about a request's shape, in its own words (late 2026)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STOPS_MAX = 5
 
 
 def require_known(body: object, known: frozenset[str], place: str) -> Body:
-    """The object itself; refused with a field that the API does not have. Both spellings, camel and snake, are taken."""
+    """The object itself, in camelCase (both spellings are taken); refused with a field that the API does not have."""
     require(isinstance(body, dict), f"Invalid value at '{place}'")
     given: Body = camel_keys(body) if isinstance(body, dict) else {}
     extra = sorted(given.keys() - known)
@@ -152,7 +152,7 @@ def read_tools(tools: Any) -> list[Body]:  # noqa: ANN401 - any JSON value
 
 
 def check_turns(contents: list[tuple[str, list[Body]]], *, needs_signatures: bool) -> None:
-    """Refuse function calls that are not answered by as many responses, and Gemini 3 calls that lost their signature."""
+    """Refuse calls that are not answered by as many responses, and Gemini 3 calls that lost their signature."""
     pending = 0
     for index, (role, parts) in enumerate(contents):
         responses = sum("functionResponse" in part for part in parts)

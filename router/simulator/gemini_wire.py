@@ -247,7 +247,7 @@ def _effort_of(config: Body, model: Model) -> float:
         is_optional = "flash" in model.name and not model.refuses("supports_minimal_reasoning_effort")
         require(is_optional, message)
         return 0.0
-    return min(2.0, max(0.2, budget / 4096))
+    return float(min(2.0, max(0.2, budget / 4096)))
 
 
 def _check_against_model(config: Body, model: Model) -> None:

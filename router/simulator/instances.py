@@ -128,25 +128,24 @@ class _Maker:
         return made
 
     def _number(self, schema: JsonSchema, *, whole: bool) -> int | float:
-        low, high = schema.get("minimum"), schema.get("maximum")
-        over, under = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
-        step = schema.get("multipleOf")
+        low, high = _real(schema, "minimum"), _real(schema, "maximum")
+        over, under = _real(schema, "exclusiveMinimum"), _real(schema, "exclusiveMaximum")
+        step = _real(schema, "multipleOf")
         if whole:
-            step = step or 1
-            lows = [ceil(low)] if _is_real(low) else []
-            lows += [floor(over) + 1] if _is_real(over) else []
-            highs = [floor(high)] if _is_real(high) else []
-            highs += [ceil(under) - 1] if _is_real(under) else []
+            lows = [ceil(low)] if low is not None else []
+            lows += [floor(over) + 1] if over is not None else []
+            highs = [floor(high)] if high is not None else []
+            highs += [ceil(under) - 1] if under is not None else []
             least = max(lows) if lows else (min(highs) - 20 if highs else 1)
             most = min(highs) if highs else least + 20
-            unit = max(1, int(step))
+            unit = max(1, int(step or 1))
             first = -(-least // unit)
             return unit * self._draw.randint(first, max(first, most // unit))
-        floor_at = max([v for v in (low, over) if _is_real(v)], default=None)
-        ceil_at = min([v for v in (high, under) if _is_real(v)], default=None)
+        floor_at = max([v for v in (low, over) if v is not None], default=None)
+        ceil_at = min([v for v in (high, under) if v is not None], default=None)
         start = float(floor_at) if floor_at is not None else (float(ceil_at) - 10.0 if ceil_at is not None else 0.0)
         end = float(ceil_at) if ceil_at is not None else start + 10.0
-        if _is_real(step) and step > 0:
+        if step is not None and step > 0:
             return float(step * ceil((start + (end - start) / 2) / step))
         share = 0.1 + 0.8 * self._draw.random()
         rounded = round(start + (end - start) * share, 4)
@@ -180,7 +179,7 @@ class _Maker:
         return known.get(kind) or (self._patterned(pattern) if pattern else None)
 
     def _patterned(self, pattern: str) -> str | None:
-        """A text of a flat pattern (`^[A-Z]{3}-\\d{4}$`); None when the result does not match."""
+        r"""A text of a flat pattern (`^[A-Z]{3}-\d{4}$`); None when the result does not match."""
         made = ""
         for part, times, sign in _PATTERN_PART.findall(pattern.strip("^$")):
             count = int(times) if times else 0 if sign in ("*", "?") else 1
@@ -194,9 +193,9 @@ class _Maker:
     def _word(self, name: str) -> str:
         lowered = name.lower()
         if any(key in lowered for key in ("city", "location", "place", "country", "destination", "origin")):
-            return self._draw.choice(self._proper or list(_CITIES))
+            return str(self._draw.choice(self._proper or list(_CITIES)))
         if "name" in lowered or "author" in lowered or "person" in lowered:
-            return self._draw.choice(self._proper or list(_NAMES))
+            return str(self._draw.choice(self._proper or list(_NAMES)))
         if "date" in lowered:
             return (_EPOCH + timedelta(days=int(self._draw.random() * 300))).strftime("%Y-%m-%d")
         if "mail" in lowered:
@@ -204,8 +203,9 @@ class _Maker:
         return f"{self._draw.choice(_NOUNS)} {self._draw.choice(_NOUNS)}"
 
 
-def _is_real(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _real(schema: JsonSchema, key: str) -> int | float | None:
+    value = schema.get(key)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _without(schema: JsonSchema, *keys: str) -> JsonSchema:

@@ -36,8 +36,9 @@ def check_settings(body: Body, model: Model) -> None:
         if value is not None:
             require(is_int(value), f"Invalid type for '{name}': expected an integer.", param=name)
             require(value >= 1, f"Invalid '{name}': integer below minimum value. Expected a value >= 1.", param=name)
-            message = f"{name} is too large: {value}. This model supports at most {model.output_tokens_max} completion tokens."
-            require(value <= model.output_tokens_max, message, param=name)
+            limit = model.output_tokens_max
+            message = f"{name} is too large: {value}. This model supports at most {limit} completion tokens."
+            require(value <= limit, message, param=name)
     for name, low, high in (
         ("temperature", 0, 2),
         ("top_p", 0, 1),
@@ -90,7 +91,7 @@ def read_tools(body: Body, model: Model) -> list[Body]:
         function = tool.get("function")
         require(isinstance(function, dict), f"Missing required parameter: '{place}.function'.", param=place)
         name = function.get("name")
-        is_sound = isinstance(name, str) and TOOL_NAME.fullmatch(name)
+        is_sound = isinstance(name, str) and TOOL_NAME.fullmatch(name) is not None
         message = f"Invalid '{place}.function.name': expected a string that matches '^[a-zA-Z0-9_-]+$'."
         require(is_sound, message, param=f"{place}.function.name")
         parameters = function.get("parameters")
@@ -158,8 +159,8 @@ def read_messages(messages: object, *, has_vision: bool) -> Prompt:
             role in ROLES, f"Invalid value: '{role}'. Supported values are: {', '.join(ROLES)}.", param=f"{place}.role"
         )
         calls = message.get("tool_calls") or []
-        has_content = content is not None or role == "assistant" and calls
-        require(has_content, f"Invalid value for 'content': expected a string, got null.", param=f"{place}.content")
+        has_content = content is not None or (role == "assistant" and calls)
+        require(has_content, "Invalid value for 'content': expected a string, got null.", param=f"{place}.content")
         text, tokens = _content(content, place, has_vision=has_vision)
         prompt.tokens += MESSAGE_TOKENS[VENDOR] + tokens
         if role == "tool":

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible host of open models (Together, Groq, vLLM style): `POST /v1/chat/completions`, `GET /v1/models`."""
+"""An OpenAI-compatible host of open models, in the style of Together, Groq and vLLM: `POST /v1/chat/completions`."""
 
 from __future__ import annotations
 
@@ -90,6 +90,7 @@ class OpenAIWire:
     def counted(self, ask: Ask) -> bytes | None:
         """Such hosts count nothing in advance."""
         del ask
+        return None
 
     def usage_of(self, ask: Ask, answers: Sequence[Answer], cache: PrefixCache) -> Usage:
         """Long prompts are cached by models that the catalogue sells cache reads for."""

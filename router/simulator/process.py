@@ -23,8 +23,10 @@ STOP_S_MAX = 5.0
 
 
 class SimulatorProcess:
-    """`with SimulatorProcess(seed=1) as sim: ... sim.anthropic_url`; the child ends when its standard input closes,
-    which the system does even when the parent is killed."""
+    """`with SimulatorProcess(seed=1) as sim: ... sim.anthropic_url`.
+
+    The child ends when its standard input closes, which the system does even when the parent is killed.
+    """
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Arrivals, lengths and shared prefixes like one hour of a real chat service.
 
-The constants were counted in the Mooncake conversation trace (kvcache-ai/Mooncake, FAST 2025, Apache-2.0: 12,031 requests
-in one hour; 37 % of the input tokens repeat a prefix seen before). No row of it is in this package.
+The constants were counted in the Mooncake conversation trace (kvcache-ai/Mooncake, FAST 2025, Apache-2.0:
+12,031 requests in one hour; 37 % of the input tokens repeat a prefix seen before). No row of it is in this package.
 """
 
 from __future__ import annotations

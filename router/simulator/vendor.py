@@ -207,7 +207,7 @@ class Vendor:
             await response.write(part)
             if reply.pace.gap_s > 0:
                 await asyncio.sleep(reply.pace.gap_s)
-            elif index % 16 == 15:
+            elif index % 16 == 0:
                 await asyncio.sleep(0)  # other calls, and word that the client has left, get their turn
         if reply.rule is not None and is_cut:
             await asyncio.sleep(reply.rule.hold_s if reply.fault == "stall_mid_stream" else 0)

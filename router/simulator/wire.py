@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The parts of an HTTP request that wires look at; ``action`` and ``model`` stand in the path, if anywhere."""
+    """The parts of an HTTP request that wires look at; ``action`` and ``model`` stand in the path."""
 
     headers: Mapping[str, str]
     query: Mapping[str, str]
@@ -27,7 +27,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What names one answer: ``request_id`` as the vendor writes it, ``mark`` 48 hex digits of its own, unix seconds."""
+    """What names one answer: ``mark`` is 48 hex digits of its own, ``created_s`` unix seconds."""
 
     request_id: str
     mark: str
@@ -46,9 +46,20 @@ class Rejection:
 class Wire(Protocol):
     """One vendor's wire format. Pure: bytes and values in, bytes and values out."""
 
-    vendor: str
-    routes: tuple[str, ...]
-    request_id_header: str
+    @property
+    def vendor(self) -> str:
+        """The vendor's name in the catalogue's rules and in the bill."""
+        ...
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """The paths that take calls."""
+        ...
+
+    @property
+    def request_id_header(self) -> str:
+        """Where the vendor puts its request id."""
+        ...
 
     def read(self, head: Head, body: Body, catalogue: Catalogue) -> Ask:
         """Check a request as strictly as the vendor does and say what it asks; RefusedError when it may not run."""

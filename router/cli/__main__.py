@@ -1,0 +1,7 @@
+"""``python -m router.cli`` is ``tollgate``."""
+
+from __future__ import annotations
+
+from router.cli import main
+
+main()

@@ -1,0 +1,64 @@
+"""Lines from the plain JSON values that they are stored as."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from router.decision import CostRange
+from router.ledger.lines import Correction, Feedback, Intent, Rejection, Settlement, Subject
+from router.tokens import TokenUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.ledger.lines import Line
+
+Made = TypeVar("Made")
+
+
+@cache
+def _names_of(made: type) -> frozenset[str]:
+    return frozenset(each.name for each in fields(made))
+
+
+def _made(made: type[Made], plain: Mapping[str, Any], **parts: object) -> Made:
+    """Only the fields that this version knows: a ledger may have been written to by a newer one."""
+    names = _names_of(made)
+    return made(**({name: value for name, value in plain.items() if name in names} | parts))
+
+
+def _range_of(plain: Mapping[str, Any] | None) -> CostRange | None:
+    return None if plain is None else _made(CostRange, plain)
+
+
+def _settlement_of(plain: Mapping[str, Any]) -> Settlement:
+    tokens = plain["tokens"]
+    return _made(
+        Settlement,
+        plain,
+        tokens=None if tokens is None else _made(TokenUsage, tokens),
+        premium_cost=_range_of(plain["premium_cost"]),
+    )
+
+
+def parse_line(kind: str, plain: Mapping[str, Any]) -> Line:
+    """The line of this kind. Raises KeyError, TypeError or ValueError where the values are not one."""
+    if kind == "intent":
+        return _made(Intent, plain, subject=_made(Subject, plain["subject"]))
+    if kind == "settlement":
+        return _settlement_of(plain)
+    if kind == "rejection":
+        return _made(Rejection, plain, subject=_made(Subject, plain["subject"]))
+    if kind == "correction":
+        late = plain.get("late")
+        return _made(
+            Correction,
+            plain,
+            premium_delta=_range_of(plain["premium_delta"]),
+            late=None if late is None else _settlement_of(late),
+        )
+    if kind == "feedback":
+        return _made(Feedback, plain)
+    raise ValueError(f"no line is called {kind!r}")

@@ -1,0 +1,270 @@
+"""The composition root: the only file that names concrete classes. Everything else is told what it works with."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import secrets
+import signal
+import socket
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from router.admission import Admission
+from router.clock import SystemClock
+from router.config.hosts import deployments_of, has_any_key
+from router.config.prices import load_catalog
+from router.config.watch import PolicyWatch
+from router.cooldown import Cooldowns
+from router.dispatch import Dispatch
+from router.errors import ConfigError, RouterError
+from router.gateway import Gateway, InForce
+from router.money import NANO_PER_USD
+from router.providers import open_session, providers_of
+from router.quality import load_quality_model
+from router.server import Idempotency, ServerParts, create_app
+from router.simulator import SimulatorProcess
+from router.stores import open_ledger
+from router.stream import Background
+from router.telemetry import LOGGER_NAME, Telemetry, start_logging
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+    from pathlib import Path
+
+    from router.config.settings import Settings
+    from router.config.watch import PolicyStatus
+    from router.policy import Policy
+    from router.ports import Deployment, Ledger
+
+log = logging.getLogger(LOGGER_NAME)
+
+SALT_BYTES = 32
+LEASE_SWEEP_S = 15.0
+SHUTDOWN_GRACE_S = 20.0
+LISTEN_BACKLOG = 2048
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A gateway that is ready to serve."""
+
+    app: object
+    gateway: Gateway
+    ledger: Ledger
+    is_simulated: bool
+
+
+def load_salt(home: Path) -> bytes:
+    """This installation's salt for prompt and session hashes, made on first use, readable by its owner alone."""
+    path = home / "salt"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(SALT_BYTES))
+        salt = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{home}: cannot be used as TOLLGATE_HOME: {error.strerror}") from error
+    if len(salt) != SALT_BYTES:
+        raise ConfigError(f"{path}: expected {SALT_BYTES} bytes, found {len(salt)}; remove it to make a new one")
+    return salt
+
+
+def in_force_of(policy: Policy, deployments: Mapping[str, Deployment]) -> InForce:
+    """The policy with every model that has no key marked as unreachable."""
+    models = {name: replace(model, is_reachable=name in deployments) for name, model in policy.models.items()}
+    return InForce(replace(policy, models=models), deployments)
+
+
+def require_keys(settings: Settings, *, has_keys: bool) -> None:
+    """An address that others can reach needs keys: refuse to start without. Raises ConfigError."""
+    if not has_keys and settings.host not in LOOPBACK:
+        raise ConfigError(
+            f"refusing to listen on {settings.host} without keys: make one with `tollgate keys create --team NAME`, "
+            "or listen on 127.0.0.1"
+        )
+
+
+@contextlib.asynccontextmanager
+async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
+    """Build every part in order, and take them down in reverse. Raises ConfigError and StoreError."""
+    clock = SystemClock()
+    salt = load_salt(settings.home)
+    catalog = load_catalog()
+    quality = load_quality_model(None)
+    registry = CollectorRegistry()
+    telemetry = Telemetry(registry)
+    async with contextlib.AsyncExitStack() as stack:
+        watch = PolicyWatch(settings, catalog)
+        require_keys(settings, has_keys=watch.key_ring is not None)
+        urls = None
+        if settings.must_simulate or not has_any_key(watch.policy, settings.env):
+            urls = stack.enter_context(simulated_vendors(watch.policy, settings))
+        current = [in_force_of(watch.policy, deployments_of(watch.policy, settings.env, urls))]
+
+        def swap(policy: Policy) -> None:
+            current[0] = in_force_of(policy, deployments_of(policy, settings.env, urls))
+
+        def told(status: PolicyStatus) -> None:
+            telemetry.policy_broken.set(status.broken is not None)
+
+        ledger = await open_ledger(settings.ledger_url)
+        stack.push_async_callback(ledger.aclose)
+        session = await stack.enter_async_context(open_session())
+        background = Background()
+        stack.push_async_callback(background.aclose, SHUTDOWN_GRACE_S)
+        upstream = watch.policy.upstream
+        admission = Admission(ledger, telemetry, clock)
+        dispatch = Dispatch(
+            providers=providers_of(session),
+            admission=admission,
+            ledger=ledger,
+            clock=clock,
+            cooldowns=Cooldowns(upstream.cooldown_failures, upstream.cooldown_s),
+        )
+        gateway = Gateway(
+            in_force=lambda: current[0],
+            quality=quality,
+            admission=admission,
+            dispatch=dispatch,
+            clock=clock,
+            background=background,
+            salt=salt,
+        )
+        app = create_app(
+            ServerParts(
+                gateway=gateway,
+                ledger=ledger,
+                keys=watch.key_ring,
+                admin_key=settings.admin_key,
+                policy_status=lambda: watch.status,
+                clock=clock,
+                registry=registry,
+                idempotency=Idempotency(ledger, clock),
+                salt=salt,
+            )
+        )
+        with contextlib.suppress(NotImplementedError, ValueError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watch.reload, swap, told)
+        watching = asyncio.ensure_future(watch.run(swap, told))
+        sweeping = asyncio.ensure_future(sweep_leases(ledger, clock))
+        stack.push_async_callback(stop_all, watching, sweeping)
+        yield Assembled(app, gateway, ledger, is_simulated=urls is not None)
+
+
+@contextlib.contextmanager
+def simulated_vendors(policy: Policy, settings: Settings) -> Iterator[Mapping[str, str]]:
+    """The simulator in a process of its own, billing contract prices where the policy has them; yields URLs by wire."""
+    contracts = {
+        model.vendor_model: {
+            "input": Decimal(model.prices.base.input) / NANO_PER_USD,
+            "output": Decimal(model.prices.base.output_text) / NANO_PER_USD,
+        }
+        for model in policy.models.values()
+        if model.has_contract_price
+    }
+    try:
+        with SimulatorProcess(seed=settings.simulator_seed, prices_override=contracts) as simulator:
+            urls = simulator.urls
+            yield {"anthropic": urls.anthropic, "gemini": urls.gemini, "openai": urls.openai}
+    except OSError as error:
+        raise ConfigError(str(error)) from error
+
+
+async def stop_all(*tasks: asyncio.Task[None]) -> None:
+    """Cancel the tasks and wait for their ends."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def sweep_leases(ledger: Ledger, clock: SystemClock) -> None:
+    """Close what a crash left open, now and every few seconds; a store that is away is tried again."""
+    while True:
+        try:
+            closed = await ledger.close_expired(clock.now_ms())
+            if closed:
+                log.warning("leases closed", extra={"fields": {"intents": closed}})
+        except RouterError as error:
+            log.warning("leases not swept", extra={"fields": {"error_code": error.code}})
+        await asyncio.sleep(LEASE_SWEEP_S)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises ConfigError with what to do when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port or TOLLGATE_PORT"
+        ) from error
+    return sock
+
+
+async def run(settings: Settings) -> None:
+    """Serve until a signal says stop."""
+    sock = bind(settings.host, settings.port)
+    try:
+        async with assembled(settings) as ready:
+            config = uvicorn.Config(
+                ready.app,  # type: ignore[arg-type]
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=int(SHUTDOWN_GRACE_S),
+            )
+            print(banner_of(settings, ready, sock.getsockname()[1]), flush=True)  # noqa: T201  # the product's first words
+            # What exists now lives as long as the process: the collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+            await uvicorn.Server(config).serve(sockets=[sock])
+    finally:
+        sock.close()
+
+
+def banner_of(settings: Settings, ready: Assembled, port: int) -> str:
+    """What a newcomer reads first: where it is, what is real, and a request that works as pasted."""
+    url = f"http://{settings.host}:{port}"
+    policy = ready.gateway.policy
+    vendors = (
+        "no provider key found: the vendors are simulated (answers carry no wisdom; wires, prices and ledger are real)"
+        if ready.is_simulated
+        else "vendors: " + ", ".join(sorted({each.vendor for each in policy.models.values() if each.is_reachable}))
+    )
+    tier = policy.default_tier
+    return f"""
+  Tollgate  {url}   policy {policy.name}, premium {policy.premium}
+  {vendors}
+  dashboard  {url}/dashboard
+
+  curl -i {url}/v1/chat/completions -H 'Content-Type: application/json' -H 'X-Quality-Tier: {tier}' \\
+    -d '{{"model": "auto", "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+"""
+
+
+def serve(settings: Settings) -> None:
+    """Run the gateway on uvloop until it is told to stop. Raises ConfigError and StoreError."""
+    import uvloop  # noqa: PLC0415  # Windows has none, and every other command does without
+
+    listener = start_logging(settings.log_level)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            uvloop.run(run(settings))
+    finally:
+        listener.stop()
