@@ -183,8 +183,8 @@ def _calls(calls: object, place: str, prompt: Prompt) -> set[str]:
     ids = set()
     for call in calls if isinstance(calls, list) else []:
         function = call.get("function") if isinstance(call, dict) else None
-        is_sound = isinstance(function, dict) and isinstance(call.get("id"), str)
-        require(is_sound, f"Invalid '{place}.tool_calls'.", param=f"{place}.tool_calls")
+        if not isinstance(function, dict) or not isinstance(call.get("id"), str):
+            raise invalid(f"Invalid '{place}.tool_calls'.", param=f"{place}.tool_calls")
         text = str(function.get("arguments") or "{}")
         try:
             orjson.loads(text)
