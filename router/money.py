@@ -5,7 +5,7 @@ int64 holds 9.2e9 USD in nano-USD, so every amount fits a database's bigint.
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
 from typing import TypeAlias
 
 NanoUsd: TypeAlias = int
@@ -14,19 +14,32 @@ NanoUsdPerMtok: TypeAlias = int
 NANO_PER_USD = 1_000_000_000
 TOKENS_PER_MTOK = 1_000_000
 DECIMALS = 9
+AMOUNT_NANOUSD_MAX = 2**63 - 1
+NANO_USD = Decimal(1).scaleb(-DECIMALS)
+EXACT = Context(prec=28, traps=[Inexact, InvalidOperation])
+TOO_LARGE = "more than a ledger's integers hold"
 
 
 def parse_usd(text: str | Decimal) -> NanoUsd:
-    """Exact nano-USD of a decimal amount. Raises ValueError on more than nine decimals, NaN, infinity or no number."""
+    """Exact nano-USD of a decimal amount.
+
+    Raises ValueError on more than nine decimals, NaN, infinity, no number, or more than int64 holds.
+    """
     try:
-        amount = Decimal(text) * NANO_PER_USD
+        amount = Decimal(text)
     except InvalidOperation as error:
         raise ValueError("not a decimal amount") from error
     if not amount.is_finite():
         raise ValueError("not a finite amount")
-    if amount != amount.to_integral_value():
-        raise ValueError(f"more than {DECIMALS} decimals")
-    return int(amount)
+    try:
+        nano = int(amount.quantize(NANO_USD, context=EXACT).scaleb(DECIMALS, context=EXACT))
+    except Inexact as error:
+        raise ValueError(f"more than {DECIMALS} decimals") from error
+    except InvalidOperation as error:
+        raise ValueError(TOO_LARGE) from error
+    if abs(nano) > AMOUNT_NANOUSD_MAX:
+        raise ValueError(TOO_LARGE)
+    return nano
 
 
 def usd_of(amount_nanousd: NanoUsd) -> str:

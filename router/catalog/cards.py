@@ -5,17 +5,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from router.catalog.prices import PriceSchedule, PriceTier
-from router.money import price_per_mtok_of
+from router.catalog.entry_prices import schedule_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from router.catalog.prices import PriceSchedule
 
 # The map's flag -> our capability, where it is true.
 CAPABILITY_FLAGS: Mapping[str, str] = {
@@ -37,9 +37,14 @@ REFUSAL_FLAGS: Mapping[str, str] = {
     "supports_sampling_params": "sampling_params",
     "supports_assistant_prefill": "assistant_prefill",
     "supports_forced_tool_use": "forced_tool_use",
+    "supports_tool_choice": "forced_tool_use",
 }
-TIER_KEY = re.compile(r"_above_(\d+)k_tokens$")
-SERVICE_SUFFIXES: Mapping[str, str] = {"batch": "_batches", "flex": "_flex"}
+# The provider that a policy names -> how the map's keys without a provider's prefix call it.
+HOSTED_AS: Mapping[str, tuple[str, ...]] = {
+    "bedrock": ("bedrock", "bedrock_converse"),
+    "cohere": ("cohere", "cohere_chat"),
+    "vertex_ai": ("vertex_ai", "vertex_ai-language-models"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,61 +66,6 @@ class ModelCard:
     flex: PriceSchedule | None = None
 
 
-def _price(entry: Mapping[str, object], key: str) -> int | None:
-    value = entry.get(key)
-    if isinstance(value, bool) or not isinstance(value, Decimal | int):
-        return None
-    return price_per_mtok_of(Decimal(value))
-
-
-def _tier(entry: Mapping[str, object], suffix: str, service: str, above: int, under: PriceTier | None) -> PriceTier:
-    """One tier; what it does not name is the tier's own input or output where it names those, else the tier below's."""
-
-    def named(stem: str, fallback: int | None) -> int | None:
-        found = _price(entry, f"{stem}{suffix}{service}")
-        return found if found is not None else fallback
-
-    own_input = named("input_cost_per_token", None)
-    own_output = named("output_cost_per_token", None)
-    tier_input = own_input if own_input is not None else (under.input if under else 0)
-    tier_output = own_output if own_output is not None else (under.output_text if under else 0)
-    read = named("cache_read_input_token_cost", None)
-    write = named("cache_creation_input_token_cost", None)
-    write_1h = named("cache_creation_input_token_cost_above_1hr", None)
-    reasoning = named("output_cost_per_reasoning_token", None)
-    return PriceTier(
-        above_input_tokens=above,
-        input=tier_input,
-        cache_read=tier_input if read is None else read,
-        cache_write_5m=tier_input if write is None else write,
-        cache_write_1h=(tier_input if write is None else write) if write_1h is None else write_1h,
-        output_text=tier_output,
-        output_reasoning=tier_output if reasoning is None else reasoning,
-    )
-
-
-def schedule_of(entry: Mapping[str, object], service: str = "") -> PriceSchedule | None:
-    """The entry's price schedule for a service tier (``""``, ``_batches``, ``_flex``); None where it names no price.
-
-    Where a cache price is missing, a cache read or write is billed as plain input of its tier.
-    """
-    if (
-        _price(entry, f"input_cost_per_token{service}") is None
-        or _price(entry, f"output_cost_per_token{service}") is None
-    ):
-        return None
-    bounds = set()
-    for key in entry:
-        stem = key.removesuffix(service) if service else key
-        match = TIER_KEY.search(stem)
-        if match and key.endswith(service or match.group(0)) and "input_cost_per_token" in key:
-            bounds.add(int(match.group(1)))
-    tiers = [_tier(entry, "", service, -1, None)]
-    for thousands in sorted(bounds):
-        tiers.append(_tier(entry, f"_above_{thousands}k_tokens", service, thousands * 1_000, tiers[-1]))
-    return PriceSchedule(tuple(tiers))
-
-
 def _count(entry: Mapping[str, object], key: str) -> int | None:
     value = entry.get(key)
     if isinstance(value, bool) or not isinstance(value, int | Decimal) or value <= 0:
@@ -124,12 +74,8 @@ def _count(entry: Mapping[str, object], key: str) -> int | None:
 
 
 def card_of(name: str, entry: Mapping[str, object]) -> ModelCard:
-    """The entry as a card. Raises ValueError where a price is no whole number of nano-USD per million tokens."""
+    """The entry as a card. Raises ValueError on a price that is not finite or a date that is none."""
     retired = entry.get("deprecation_date")
-    try:
-        deprecation = date.fromisoformat(retired) if isinstance(retired, str) else None
-    except ValueError:
-        deprecation = None  # the map holds some dates in words; the lint names them
     return ModelCard(
         name=name,
         provider=str(entry.get("litellm_provider", "")),
@@ -141,9 +87,9 @@ def card_of(name: str, entry: Mapping[str, object]) -> ModelCard:
         refuses=frozenset(ours for theirs, ours in REFUSAL_FLAGS.items() if entry.get(theirs) is False),
         thinking_always_on=entry.get("thinking_always_on") is True,
         prompt_cache_min_tokens=_count(entry, "prompt_cache_min_tokens"),
-        deprecation_date=deprecation,
-        batch=schedule_of(entry, SERVICE_SUFFIXES["batch"]),
-        flex=schedule_of(entry, SERVICE_SUFFIXES["flex"]),
+        deprecation_date=date.fromisoformat(retired) if isinstance(retired, str) else None,
+        batch=schedule_of(entry, "_batches"),
+        flex=schedule_of(entry, "_flex"),
     )
 
 
@@ -164,7 +110,8 @@ class Catalog:
             return provider_model
         provider, _, bare = provider_model.partition("/")
         entry = self.entries.get(bare)
-        return bare if entry is not None and entry.get("litellm_provider") == provider else None
+        hosted_as = HOSTED_AS.get(provider, (provider,))
+        return bare if entry is not None and entry.get("litellm_provider") in hosted_as else None
 
     def card(self, provider_model: str) -> ModelCard | None:
         """The model's card; None when the map does not know it."""

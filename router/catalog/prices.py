@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from router.tokens import TokenUsage
 
+BASE_TIER_ABOVE = -1  # so that an empty input has a price
+
 
 @dataclass(frozen=True, slots=True)
 class PriceTier:
@@ -39,7 +41,7 @@ class PriceTier:
 
 @dataclass(frozen=True, slots=True)
 class PriceSchedule:
-    """Tiers by rising ``above_input_tokens``, the first above nothing (-1, so that an empty input has a price)."""
+    """Tiers by rising ``above_input_tokens``, the first for every size (`BASE_TIER_ABOVE`)."""
 
     tiers: tuple[PriceTier, ...]
 
@@ -97,7 +99,12 @@ def contract_schedule(
     cache_write_1h: Decimal | None = None,
     reasoning: Decimal | None = None,
 ) -> PriceSchedule:
-    """A schedule of one tier, in USD per million tokens; what is not given is billed as plain input or output."""
+    """A contract's schedule of one tier, in USD per million tokens.
+
+    What is not given follows the map's rules: cache reads and writes are plain input, a one-hour write is a
+    five-minute write, reasoning is output.
+    """
+    write = input if cache_write_5m is None else cache_write_5m
 
     def per_mtok(usd: Decimal) -> NanoUsdPerMtok:
         return price_per_mtok_of(usd / 1_000_000)
@@ -105,11 +112,11 @@ def contract_schedule(
     return PriceSchedule(
         (
             PriceTier(
-                above_input_tokens=-1,
+                above_input_tokens=BASE_TIER_ABOVE,
                 input=per_mtok(input),
                 cache_read=per_mtok(input if cache_read is None else cache_read),
-                cache_write_5m=per_mtok(input if cache_write_5m is None else cache_write_5m),
-                cache_write_1h=per_mtok(input if cache_write_1h is None else cache_write_1h),
+                cache_write_5m=per_mtok(write),
+                cache_write_1h=per_mtok(write if cache_write_1h is None else cache_write_1h),
                 output_text=per_mtok(output),
                 output_reasoning=per_mtok(output if reasoning is None else reasoning),
             ),
