@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from router.catalog.cards import Catalog, ModelCard, parse_catalog
+from router.catalog.lint import Finding, lint_catalog
 from router.catalog.prices import PriceSchedule, PriceTier, contract_schedule, cost_nanousd, hold_nanousd
 
 __all__ = [
     "Catalog",
+    "Finding",
     "ModelCard",
     "PriceSchedule",
     "PriceTier",
     "contract_schedule",
     "cost_nanousd",
     "hold_nanousd",
+    "lint_catalog",
     "parse_catalog",
 ]

@@ -19,13 +19,14 @@ Made = TypeVar("Made")
 
 
 @cache
-def _names_of(made: type) -> frozenset[str]:
+def _names_of(made: type[Any]) -> frozenset[str]:
     return frozenset(each.name for each in fields(made))
 
 
 def _made(made: type[Made], plain: Mapping[str, Any], **parts: object) -> Made:
     """Only the fields that this version knows: a ledger may have been written to by a newer one."""
-    names = _names_of(made)
+    kind: type[Any] = made
+    names = _names_of(kind)
     return made(**({name: value for name, value in plain.items() if name in names} | parts))
 
 

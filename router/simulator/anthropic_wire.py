@@ -206,6 +206,8 @@ def _effort_of(body: Body, model: Model) -> float:
         require(not model.thinks_always, "thinking.type: 'disabled' is not supported for this model")
         return 0.0
     if kind == "enabled":
+        is_old = not model.thinks_always and not model.refuses("supports_sampling_params")
+        require(is_old, "thinking.type: 'enabled' is not supported for this model; use 'adaptive'")
         budget = thinking.get("budget_tokens")
         require(is_int(budget), "thinking.enabled.budget_tokens: Field required")
         low = f"thinking.enabled.budget_tokens: Input should be greater than or equal to {THINKING_BUDGET_MIN}"
@@ -213,8 +215,6 @@ def _effort_of(body: Body, model: Model) -> float:
         require(
             budget < body.get("max_tokens", budget + 1), "`max_tokens` must be greater than `thinking.budget_tokens`"
         )
-        is_old = not model.thinks_always and not model.refuses("supports_sampling_params")
-        require(is_old, "thinking.type: 'enabled' is not supported for this model; use 'adaptive'")
     else:
         require(model.offers("supports_adaptive_thinking"), "adaptive thinking is not supported on this model")
     return EFFORTS[named]

@@ -257,7 +257,8 @@ def _check_against_model(config: Body, model: Model) -> None:
         f"1 (inclusive) to {limit + 1} (exclusive). Update the value and try again."
     )
     require(asked <= limit, message)
-    given = [name for name in ("temperature", "topP", "topK") if config.get(name) is not None]
+    # a temperature of 1, the default, is taken: litellm always sends it to Gemini 3
+    given = [name for name in ("temperature", "topP", "topK") if config.get(name) not in (None, 1)]
     is_refused = given and model.refuses("supports_sampling_params")
     require(not is_refused, f"generation_config.{given[0] if given else ''} is not supported by this model.")
 

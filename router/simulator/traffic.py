@@ -43,7 +43,7 @@ OUTPUT_QUANTILES: Quantiles = (
 )
 ARRIVALS_PER_S = 12_031 / 3600
 BLOCK_TOKENS = 512
-FOLLOW_UP_SHARE = 0.62
+FOLLOW_UP_SHARE = 0.94
 TRACE_FILE = "traffic/mooncake_conversation.jsonl.gz"
 
 

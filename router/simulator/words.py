@@ -110,6 +110,9 @@ def composed_text(draw: Random, size: int) -> str:
         parts.append(sentence)
         length += len(sentence)
     text = "".join(parts)[: max(size, 2)].rstrip()
+    space = text.rfind(" ")
+    if 0 < len(text) - space < 16 < size:  # noqa: PLR2004 - end on a whole word, unless there is hardly one
+        text = text[: space + 1].rstrip() + "."
     return text[:-1] + "." if text[-1] in " ,." or size > 8 else text  # noqa: PLR2004 - too short for a full stop
 
 

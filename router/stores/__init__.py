@@ -1,25 +1,94 @@
-"""Where lines and state are kept. One adapter a store; none knows another."""
+"""Where state lives: the ledger in memory, in SQLite or in PostgreSQL, chosen by URL."""
 
 from __future__ import annotations
 
-import uuid
+import asyncio
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
-from router.errors import ConfigError
-from router.stores.sqlite import SqliteLedger
+from router.errors import ConfigError, LedgerUnavailableError
+from router.stores.memory import MemoryLedger
 
 if TYPE_CHECKING:
+    from router.clock import Clock
     from router.ports import Ledger
+    from router.stores.sql.ledger import SqlLedger
+
+SQLITE_PREFIX = "sqlite:///"
+SQLITE_WRITER = "sqlite"
+POSTGRES_SCHEMES = ("postgresql", "postgres")
+KNOWN = "sqlite:///path, postgresql://user:password@host/database, memory://"
 
 
-async def open_ledger(url: str) -> Ledger:
-    """The ledger of a URL, such as ``sqlite:////var/lib/tollgate/ledger.sqlite``. Raises ConfigError and StoreError."""
-    if not url.startswith("sqlite:///"):
-        raise ConfigError("TOLLGATE_LEDGER_URL: only sqlite:/// is available in this version")
-    path = Path(url.removeprefix("sqlite:///"))
+def sqlite_path_of(url: str | None, home: Path) -> Path | None:
+    """The file that the URL names (``ledger.db`` in the home without a URL); None where it is not SQLite's."""
+    if not url:
+        return home / "ledger.db"
+    return Path(unquote(url.removeprefix(SQLITE_PREFIX))) if url.startswith(SQLITE_PREFIX) else None
+
+
+async def open_ledger(
+    url: str | None, *, home: Path, clock: Clock, writer_id: str | None = None, may_migrate: bool = False
+) -> Ledger:
+    """The ledger that the URL names: ``sqlite:///path``, ``sqlite:////absolute``, ``postgresql://..``, ``memory://``.
+
+    Raises ConfigError where the URL, the file or the schema cannot be used, LedgerUnavailableError where PostgreSQL
+    does not answer.
+    """
+    if url == "memory://":
+        return MemoryLedger()
+    return await open_sql_ledger(url, home=home, clock=clock, writer_id=writer_id, may_migrate=may_migrate)
+
+
+async def open_sql_ledger(
+    url: str | None, *, home: Path, clock: Clock, writer_id: str | None = None, may_migrate: bool = False
+) -> SqlLedger:
+    """The same for what can be verified and exported: everything but memory."""
+    path = sqlite_path_of(url, home)
+    if path is not None:
+        return await _open_sqlite(path, clock, writer_id or SQLITE_WRITER, may_migrate=may_migrate)
+    assert url is not None
+    if urlsplit(url).scheme in POSTGRES_SCHEMES:
+        return await _open_postgres(url, clock, writer_id or secrets.token_hex(6), may_migrate=may_migrate)
+    scheme = url.partition(":")[0]
+    raise ConfigError(f"ledger URL: {scheme!r} is not a store of ledgers; known: {KNOWN}")
+
+
+async def _open_sqlite(path: Path, clock: Clock, writer_id: str, *, may_migrate: bool) -> SqlLedger:
+    import sqlite3  # noqa: PLC0415 - a database's driver loads only for those who use it
+
+    from router.stores.sql.ledger import SqlLedger  # noqa: PLC0415
+    from router.stores.sql.migrate import prepare_sqlite  # noqa: PLC0415
+    from router.stores.sql.reads import SqliteReads  # noqa: PLC0415
+    from router.stores.sql.sqlite import SqliteWriter  # noqa: PLC0415
+
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, lambda: prepare_sqlite(path, clock.now_ms(), may_migrate=may_migrate))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path.parent}: cannot hold the ledger: {error.strerror}") from error
-    return await SqliteLedger.open(path, writer_id=uuid.uuid4().hex)
+        writer = SqliteWriter(path, loop, writer_id=writer_id)
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path}: the ledger cannot be opened: {error}") from error
+    return SqlLedger(writer, SqliteReads(path), clock, dialect="sqlite")
+
+
+async def _open_postgres(url: str, clock: Clock, writer_id: str, *, may_migrate: bool) -> SqlLedger:
+    import asyncpg  # noqa: PLC0415 - a database's driver loads only for those who use it
+
+    from router.stores.sql.ledger import SqlLedger  # noqa: PLC0415
+    from router.stores.sql.migrate import prepare_postgres  # noqa: PLC0415
+    from router.stores.sql.postgres import COMMAND_TIMEOUT_S, PostgresWriter  # noqa: PLC0415
+    from router.stores.sql.reads import POSTGRES_ERRORS, READERS, PostgresReads  # noqa: PLC0415
+
+    pool = None
+    try:
+        connection = await asyncpg.connect(url, timeout=COMMAND_TIMEOUT_S)
+        try:
+            await prepare_postgres(connection, clock.now_ms(), may_migrate=may_migrate)
+        finally:
+            await connection.close()
+        pool = await asyncpg.create_pool(url, min_size=0, max_size=READERS, command_timeout=60.0)
+    except POSTGRES_ERRORS as error:
+        raise LedgerUnavailableError(f"PostgreSQL cannot be reached: {type(error).__name__}") from error
+    return SqlLedger(PostgresWriter(url, writer_id=writer_id), PostgresReads(pool), clock, dialect="postgresql")

@@ -1,0 +1,1 @@
+"""Fitted arrays that the package ships."""

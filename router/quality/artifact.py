@@ -1,0 +1,89 @@
+"""Reads the quality model's file: named arrays without pickle, bound to a hash of all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from router.errors import ArtifactError
+from router.features import FEATURE_NAMES, NETWORK_FEATURE_COUNT
+from router.quality.model import Ability, Placement, QualityModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FORMAT = 1
+ARRAYS = (
+    "buckets", "idf", "basis", "basis_scale", "center", "spread", "hidden_w", "hidden_b", "skill_w", "skill_b",
+    "slope", "offset", "length_w", "thresholds", "complexity_knots", "references", "kind_centers",
+)  # fmt: skip
+
+
+def arrays_sha256(arrays: Mapping[str, NDArray[np.generic]], about: bytes) -> str:
+    """The hash over every array's name, type, shape and bytes, and over the description."""
+    digest = hashlib.sha256(about)
+    for name in ARRAYS:
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def load_quality_model(path: Path | None = None) -> QualityModel:
+    """The shipped model, or the one at ``path``. Raises ArtifactError naming the file and what is wrong with it."""
+    if path is None:
+        name, raw = "quality.npz", resources.files("router.artifacts").joinpath("quality.npz").read_bytes()
+    else:
+        name = str(path)
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise ArtifactError(f"{name}: cannot be read: {error.strerror}") from error
+    try:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{name}: is no quality model, or was cut off") from error
+    missing = [key for key in (*ARRAYS, "about", "sha256") if key not in arrays]
+    if missing:
+        raise ArtifactError(f"{name}: the array {missing[0]!r} is missing")
+    about = arrays["about"].tobytes()
+    digest = arrays_sha256(arrays, about)
+    if digest != arrays["sha256"].tobytes().decode("ascii", "replace"):
+        raise ArtifactError(f"{name}: does not match its own hash: it was changed or damaged")
+    return _model_of(name, arrays, json.loads(about), digest)
+
+
+def _model_of(
+    name: str, arrays: Mapping[str, NDArray[np.generic]], about: dict[str, object], digest: str
+) -> QualityModel:
+    if about.get("format") != FORMAT or about.get("features") != list(FEATURE_NAMES[:NETWORK_FEATURE_COUNT]):
+        raise ArtifactError(f"{name}: was made for another version of the features: train it again")
+    placed = about["abilities"]
+    assert isinstance(placed, dict)
+    abilities = {
+        key: Ability(row["value"], row["standard_error"], Placement(row["basis"], tuple(row["sources"])))
+        for key, row in placed.items()
+    }
+    kinds, models = about["kinds"], about["models"]
+    assert isinstance(kinds, list)
+    assert isinstance(models, list)
+    floor = about["support_floor"]
+    assert isinstance(floor, float)
+    return QualityModel(
+        revision=digest[:16],
+        support_floor=floor,
+        kinds=tuple(kinds),
+        abilities=abilities,
+        models=tuple(models),
+        **{key: arrays[key] for key in ARRAYS},  # type: ignore[arg-type]
+    )

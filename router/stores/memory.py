@@ -1,0 +1,124 @@
+"""The ledger of tests and of `memory://`: the same lines and sums, gone with the process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from router.ledger import Folio, RequestTotals
+from router.stores.encoding import encode_line
+from router.stores.grouping import group_value_of, in_order, require_groups
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from router.ledger import Line, RequestQuery, RequestRow
+
+
+class MemoryLedger:
+    """Keeps folios and lines in dictionaries; implements router.ports.Ledger."""
+
+    def __init__(self) -> None:
+        self._folios: dict[str, Folio] = {}
+        self._lines: dict[str, list[Line]] = {}
+
+    async def append(self, *lines: Line) -> None:
+        """Write the lines."""
+        for line in lines:
+            self.append_later(line)
+
+    def append_later(self, line: Line) -> None:
+        """Write the line."""
+        encoded = encode_line(line)
+        folio = self._folios.setdefault(encoded.decision_id, Folio())
+        admitted = folio.admitted(encoded.line)
+        if admitted is not None:
+            folio.add(admitted)
+            self._lines.setdefault(encoded.decision_id, []).append(admitted)
+
+    async def sync(self) -> None:
+        """Nothing here survives the machine."""
+
+    async def request(self, decision_id: str) -> tuple[RequestRow, tuple[Line, ...]] | None:
+        """One request and its lines, oldest first."""
+        folio = self._folios.get(decision_id)
+        row = folio.row() if folio is not None else None
+        return None if row is None else (row, tuple(self._lines[decision_id]))
+
+    async def requests(
+        self, query: RequestQuery, *, limit: int | None = None, newest_first: bool = False
+    ) -> AsyncIterator[RequestRow]:
+        """The requests in the query, by time."""
+        rows = sorted(self._rows(query), key=lambda row: (row.time_ms, row.decision_id), reverse=newest_first)
+        for row in rows[:limit]:
+            yield row
+
+    def _rows(self, query: RequestQuery) -> list[RequestRow]:
+        rows = [row for row in (folio.row() for folio in self._folios.values()) if row is not None]
+        return [row for row in rows if _matches(row, query)]
+
+    async def totals(self, query: RequestQuery, group_by: Sequence[str]) -> tuple[RequestTotals, ...]:
+        """Sums by group; raises RequestError for an unknown group-by name."""
+        require_groups(group_by)
+        groups: dict[tuple[str | None, ...], list[RequestRow]] = {} if group_by else {(): []}
+        for row in self._rows(query):
+            groups.setdefault(tuple(group_value_of(row, name) for name in group_by), []).append(row)
+        return in_order([_totals_of(group, rows) for group, rows in groups.items()])
+
+    async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:
+        """The newest decision for this key that was neither refused nor failed."""
+        rows = [row for row in (folio.row() for folio in self._folios.values()) if row is not None]
+        found = [
+            row
+            for row in rows
+            if row.idempotency_key == idempotency_key
+            and row.key_id == key_id
+            and row.outcome not in ("rejected", "failed")
+        ]
+        newest = max(found, key=lambda row: (row.time_ms, row.decision_id), default=None)
+        return newest.decision_id if newest is not None else None
+
+    async def close_expired(self, now_ms: int) -> int:
+        """Close every intent whose lease has run out, at its hold."""
+        closed = 0
+        for folio in list(self._folios.values()):
+            for attempt in folio.open_attempts():
+                if attempt.lease_expires_ms is not None and attempt.lease_expires_ms <= now_ms:
+                    self.append_later(folio.expired(attempt, now_ms))
+                    closed += 1
+        return closed
+
+    async def check(self) -> None:
+        """Memory is always there."""
+
+    async def aclose(self) -> None:
+        """Nothing is queued."""
+
+
+def _matches(row: RequestRow, query: RequestQuery) -> bool:
+    return (
+        query.from_ms <= row.time_ms < query.to_ms
+        and query.team in (None, row.team)
+        and query.project in (None, row.project)
+        and query.key_id in (None, row.key_id)
+        and query.model in (None, row.model)
+    )
+
+
+def _totals_of(group: tuple[str | None, ...], rows: Sequence[RequestRow]) -> RequestTotals:
+    return RequestTotals(
+        group=group,
+        requests=len(rows),
+        answered=sum(row.outcome == "answered" for row in rows),
+        rejected=sum(row.outcome == "rejected" for row in rows),
+        failed=sum(row.outcome not in ("answered", "rejected", "open") for row in rows),
+        modelled=sum(row.is_modelled for row in rows),
+        estimated=sum(row.usage_source == "estimated" for row in rows),
+        input_tokens=sum(row.input_tokens for row in rows),
+        output_tokens=sum(row.output_tokens for row in rows),
+        cache_read_tokens=sum(row.cache_read_tokens for row in rows),
+        cost_nanousd=sum(row.cost_nanousd for row in rows),
+        failed_cost_nanousd=sum(row.failed_cost_nanousd for row in rows),
+        premium_low_nanousd=sum(row.premium_low_nanousd for row in rows),
+        premium_point_nanousd=sum(row.premium_point_nanousd for row in rows),
+        premium_high_nanousd=sum(row.premium_high_nanousd for row in rows),
+    )

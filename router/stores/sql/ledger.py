@@ -1,0 +1,209 @@
+"""The ledger over SQL: one writer with group commit, reads beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol
+
+from router.ledger import Intent, RequestTotals
+from router.stores.encoding import decode_line, encode_line
+from router.stores.grouping import COLUMN_OF_GROUP, DAY, TAG_PREFIX, in_order, require_groups
+from router.stores.sql.posting import Entry
+from router.stores.sql.statements import DUE_MAX, LINES_OF_DECISION, ROW_NAMES, row_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from router.clock import Clock
+    from router.ledger import Line, RequestQuery, RequestRow
+    from router.stores.sql.posting import Intake
+    from router.stores.sql.reads import SnapshotReads
+    from router.stores.sql.schema import Dialect
+
+PAGE = 1000
+SUMS = (
+    "COUNT(*)",
+    "SUM(CASE WHEN outcome = 'answered' THEN 1 ELSE 0 END)",
+    "SUM(CASE WHEN outcome = 'rejected' THEN 1 ELSE 0 END)",
+    "SUM(CASE WHEN outcome NOT IN ('answered', 'rejected', 'open') THEN 1 ELSE 0 END)",
+    "SUM(CASE WHEN is_modelled THEN 1 ELSE 0 END)",
+    "SUM(CASE WHEN usage_source = 'estimated' THEN 1 ELSE 0 END)",
+    "SUM(input_tokens)",
+    "SUM(output_tokens)",
+    "SUM(cache_read_tokens)",
+    "SUM(cost_nanousd)",
+    "SUM(failed_cost_nanousd)",
+    "SUM(premium_low_nanousd)",
+    "SUM(premium_point_nanousd)",
+    "SUM(premium_high_nanousd)",
+)
+DAYS: dict[Dialect, str] = {
+    "sqlite": "strftime('%Y-%m-%d', time_ms / 1000, 'unixepoch')",
+    "postgresql": "to_char(to_timestamp(time_ms / 1000) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+}
+# A tag's name is the caller's text: always a parameter, never part of the statement or of a path.
+TAGS: dict[Dialect, str] = {
+    "sqlite": "(SELECT value FROM json_each(requests.tags) WHERE key = ?)",
+    "postgresql": "(tags ->> ?)",
+}
+
+
+class Writer(Protocol):
+    """Whatever owns the one writing connection."""
+
+    @property
+    def intake(self) -> Intake:
+        """What waits, and why it cannot be written."""
+        ...
+
+    def put(self, entry: Entry) -> None:
+        """Queue an entry."""
+        ...
+
+    async def sync(self) -> None:
+        """Wait until all that was queued so far survives the machine."""
+        ...
+
+    async def aclose(self) -> None:
+        """Write what is queued and close."""
+        ...
+
+
+class SqlLedger:
+    """Implements router.ports.Ledger over a writer and reads of the same database."""
+
+    def __init__(self, writer: Writer, reads: SnapshotReads, clock: Clock, *, dialect: Dialect) -> None:
+        self.reads = reads
+        self.dialect: Dialect = dialect
+        self._writer = writer
+        self._clock = clock
+
+    async def append(self, *lines: Line) -> None:
+        """Write the lines in one transaction; they survive the death of this process when it returns.
+
+        Where the caller is cancelled meanwhile, it will not call the vendor: its intents are closed at no cost.
+        """
+        encoded = tuple(encode_line(line) for line in lines)
+        try:
+            await self._ask(Entry("write", encoded))
+        except asyncio.CancelledError:
+            intents = tuple(each for each in encoded if isinstance(each.line, Intent))
+            if intents:
+                self._writer.put(Entry("void", intents, now_ms=self._clock.now_ms()))
+            raise
+
+    def append_later(self, line: Line) -> None:
+        """Queue a line; it is kept, in order, until it can be written. Raises only where memory has no room left."""
+        self._writer.intake.require_room()
+        self._writer.put(Entry("write", (encode_line(line),)))
+
+    async def sync(self) -> None:
+        """Return when all that was appended so far survives the death of the machine."""
+        await self._writer.sync()
+
+    async def close_expired(self, now_ms: int) -> int:
+        """Close every intent whose lease has run out, at its hold; returns how many."""
+        closed = 0
+        while True:
+            count = await self._ask(Entry("expire", now_ms=now_ms))
+            closed += count
+            if count < DUE_MAX:
+                return closed
+
+    async def check(self) -> None:
+        """Raise LedgerUnavailableError unless the store can be read and written right now."""
+        await self._ask(Entry("probe"))
+        await self.reads.fetch("SELECT 1")
+
+    async def aclose(self) -> None:
+        """Write what is queued and let go."""
+        try:
+            await self._writer.aclose()
+        finally:
+            await self.reads.aclose()
+
+    async def _ask(self, entry: Entry) -> int:
+        self._writer.intake.require_writable()
+        entry.waiter = asyncio.get_running_loop().create_future()
+        self._writer.put(entry)
+        return await entry.waiter
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    async def request(self, decision_id: str) -> tuple[RequestRow, tuple[Line, ...]] | None:
+        """One request and its lines, oldest first; None when there is none."""
+        rows = await self.reads.fetch(f"SELECT {ROW_NAMES} FROM requests WHERE decision_id = ?", decision_id)  # noqa: S608
+        if not rows:
+            return None
+        stored = await self.reads.fetch(LINES_OF_DECISION, decision_id)
+        return row_of(rows[0]), tuple(decode_line(kind, payload) for kind, payload in stored)
+
+    async def requests(
+        self, query: RequestQuery, *, limit: int | None = None, newest_first: bool = False
+    ) -> AsyncIterator[RequestRow]:
+        """The requests in the query, by time; read page by page, so nothing is held open between them."""
+        where, values = _where(query)
+        compare, order = ("<", "DESC") if newest_first else (">", "ASC")
+        last: tuple[object, ...] = ()
+        left = limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            after = f" AND (time_ms, decision_id) {compare} (?, ?)" if last else ""
+            rows = await self.reads.fetch(
+                f"SELECT {ROW_NAMES} FROM requests WHERE {where}{after}"  # noqa: S608 - names are ours
+                f" ORDER BY time_ms {order}, decision_id {order} LIMIT {size:d}",
+                *values,
+                *last,
+            )
+            for values_of_row in rows:
+                row = row_of(values_of_row)
+                last = (row.time_ms, row.decision_id)
+                yield row
+            if len(rows) < size:
+                return
+            left = None if left is None else left - size
+
+    async def totals(self, query: RequestQuery, group_by: Sequence[str]) -> tuple[RequestTotals, ...]:
+        """Sums by group, exact integers; raises RequestError for an unknown group-by name."""
+        require_groups(group_by)
+        groups = [self._group(name) for name in group_by]
+        tags = [name.removeprefix(TAG_PREFIX) for name in group_by if name.startswith(TAG_PREFIX)]
+        where, values = _where(query)
+        by = f" GROUP BY {', '.join(str(number + 1) for number in range(len(groups)))}" if groups else ""
+        rows = await self.reads.fetch(
+            f"SELECT {', '.join((*groups, *SUMS))} FROM requests WHERE {where}{by}",  # noqa: S608 - names are ours
+            *tags,
+            *values,
+        )
+        return in_order([_totals_of(row, len(groups)) for row in rows])
+
+    def _group(self, name: str) -> str:
+        if name.startswith(TAG_PREFIX):
+            return TAGS[self.dialect]
+        return DAYS[self.dialect] if name == DAY else COLUMN_OF_GROUP[name]
+
+    async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:
+        """The newest decision for this key that was neither refused nor failed."""
+        mine, values = ("key_id IS NULL", ()) if key_id is None else ("key_id = ?", (key_id,))
+        rows = await self.reads.fetch(
+            f"SELECT decision_id FROM requests WHERE idempotency_key = ? AND {mine}"  # noqa: S608 - names are ours
+            " AND outcome NOT IN ('rejected', 'failed') ORDER BY time_ms DESC, decision_id DESC LIMIT 1",
+            idempotency_key,
+            *values,
+        )
+        return rows[0][0] if rows else None
+
+
+def _where(query: RequestQuery) -> tuple[str, list[object]]:
+    parts = ["time_ms >= ?", "time_ms < ?"]
+    values: list[object] = [query.from_ms, query.to_ms]
+    for name in ("team", "project", "key_id", "model"):
+        value = getattr(query, name)
+        if value is not None:
+            parts.append(f"{name} = ?")
+            values.append(value)
+    return " AND ".join(parts), values
+
+
+def _totals_of(row: Sequence[Any], groups: int) -> RequestTotals:
+    return RequestTotals(tuple(row[:groups]), *(int(value or 0) for value in row[groups:]))

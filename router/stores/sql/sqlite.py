@@ -1,0 +1,210 @@
+"""SQLite's one writer: a thread that owns the connection and commits whatever has gathered, in one transaction.
+
+Durability has two steps. ``append`` returns when its lines are committed to the write-ahead log, that is written to
+the operating system: from then on they survive ``kill -9`` of this process, which is what must hold before a vendor is
+called. ``sync`` returns when the log has been forced to the disk: from then on they survive a power cut, which is what
+must hold before the first byte goes back. The vendor takes far longer to answer than a disk to sync, so the second step
+costs no latency (sqlite_sync.py). With synchronous=NORMAL SQLite itself syncs the log before it moves pages from it
+into the database, and the database before it reuses the log, so a checkpoint in between loses nothing.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from typing import TYPE_CHECKING
+
+from router.errors import LedgerUnavailableError
+from router.ledger.chain import Head, start_of
+from router.stores.sql.posting import ENTRIES_MAX, Entry, Intake, Posting, decisions_of, folio_of, trim
+from router.stores.sql.sqlite_sync import LogSync
+from router.stores.sql.statements import (
+    CLOSE_INTENT,
+    DUE_INTENTS,
+    GET_HEAD,
+    INSERT_LINE,
+    LINES_OF_DECISION,
+    OPEN_INTENT,
+    PUT_HEAD,
+    UPSERT_ROW,
+)
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from router.ledger import Folio
+
+BUSY_TIMEOUT_MS = 2000
+RETRY_FIRST_S = 0.05
+RETRY_MAX_S = 1.0
+CHECKPOINT_PAGES = 4000
+LOG_BYTES_MAX = 64 * 1024 * 1024
+
+
+def connect_sqlite(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> sqlite3.Connection:
+    """A connection in WAL mode that may change threads, with explicit transactions. Raises sqlite3.Error."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {busy_timeout_ms:d}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES:d}")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_MAX:d}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+class SqliteWriter:
+    """Takes entries from the event loop's thread and writes them from its own.
+
+    All writers of one file share one chain: SQLite lets one write at a time anyway, so each reads the head that the
+    others left.
+    """
+
+    def __init__(
+        self, path: Path, loop: asyncio.AbstractEventLoop, *, writer_id: str, busy_timeout_ms: int = BUSY_TIMEOUT_MS
+    ) -> None:
+        self.intake = Intake()
+        self._writer_id = writer_id
+        self._loop = loop
+        self._connection = connect_sqlite(path, busy_timeout_ms=busy_timeout_ms)
+        self._sync = LogSync(path, loop)
+        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._retained: list[Entry] = []
+        self._folios: dict[str, Folio] = {}
+        self._head: Head | None = None
+        self._data_version = -1
+        self._number = 0
+        self._lost = 0
+        self._thread = threading.Thread(target=self._run, name="tollgate-ledger", daemon=True)
+        self._thread.start()
+
+    def put(self, entry: Entry) -> None:
+        """Queue an entry; to be called in the event loop's thread only."""
+        self._number += 1
+        entry.number = self._number
+        self.intake.lines_waiting += len(entry.lines)
+        self._queue.put(entry)
+
+    async def sync(self) -> None:
+        """Wait until all that was queued so far is on the disk. Raises LedgerUnavailableError."""
+        await self._sync.wait_for(self._number)
+
+    async def aclose(self) -> None:
+        """Write what is queued, then close. Raises LedgerUnavailableError where lines could not be written."""
+        self._queue.put(None)
+        await self._loop.run_in_executor(None, self._thread.join)
+        await self._loop.run_in_executor(None, self._sync.close)
+        self._connection.close()
+        if self._lost:
+            raise LedgerUnavailableError(f"{self._lost} ledger lines could not be written: {self.intake.failure}")
+
+    # --- everything below runs in the writer's thread ---------------------------------------------------------------
+
+    def _run(self) -> None:
+        is_closing = False
+        pause_s = RETRY_FIRST_S
+        while not is_closing:
+            gathered, is_closing = self._gather(pause_s if self._retained else None)
+            batch = self._retained + gathered
+            if not batch:
+                continue
+            try:
+                self._commit(batch)
+            except sqlite3.Error as error:
+                self._rollback()
+                self._retained = [each for each in batch if each.waiter is None]
+                self._loop_call(batch, f"SQLite: {error}")
+                self._sync.fail(f"SQLite: {error}")
+                pause_s = min(RETRY_MAX_S, pause_s * 2)
+            else:
+                self._retained = []
+                self._sync.committed(batch[-1].number)
+                self._loop_call(batch, None)
+                pause_s = RETRY_FIRST_S
+        self._lost = sum(len(each.lines) for each in self._retained if each.action == "write")
+
+    def _gather(self, timeout_s: float | None) -> tuple[list[Entry], bool]:
+        """What has queued up, and whether the end was among it; waits for the first, at most ``timeout_s``."""
+        found: list[Entry] = []
+        try:
+            entry = self._queue.get(timeout=timeout_s)
+            while entry is not None:
+                found.append(entry)
+                if len(found) >= ENTRIES_MAX:
+                    return found, False
+                entry = self._queue.get_nowait()
+        except queue.Empty:
+            return found, False
+        return found, True
+
+    def _commit(self, batch: Sequence[Entry]) -> None:
+        run = self._connection.execute
+        run("BEGIN IMMEDIATE")
+        head = self._refreshed_head()
+        for entry in batch:
+            if entry.action == "expire":
+                entry.due = run(DUE_INTENTS, (entry.now_ms,)).fetchall()
+        for decision_id in decisions_of(batch):
+            if decision_id not in self._folios:
+                self._folios[decision_id] = folio_of(run(LINES_OF_DECISION, (decision_id,)))
+        posting = Posting(self._writer_id, head, self._folios)
+        posting.post(batch)
+        if posting.lines:
+            many = self._connection.executemany
+            many(INSERT_LINE, posting.lines)
+            many(UPSERT_ROW, posting.rows())
+            many(OPEN_INTENT, posting.opened.values())
+            many(CLOSE_INTENT, posting.closed)
+        if posting.lines or any(entry.action == "probe" for entry in batch):
+            run(PUT_HEAD, (self._writer_id, posting.head.position, posting.head.hash))
+        run("COMMIT")
+        self._head = posting.head
+        trim(self._folios)
+
+    def _refreshed_head(self) -> Head:
+        """The chain's head; what is remembered is only true while nobody else has written to the file."""
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        if version != self._data_version:
+            self._folios.clear()
+            self._head = None
+            self._data_version = version
+        if self._head is None:
+            found = self._connection.execute(GET_HEAD, (self._writer_id,)).fetchone()
+            self._head = Head(*found) if found is not None else start_of(self._writer_id)
+        return self._head
+
+    def _rollback(self) -> None:
+        self._folios.clear()
+        self._head = None
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _loop_call(self, batch: Sequence[Entry], failure: str | None) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._report, batch, failure, bool(self._retained))
+
+    # --- and this in the event loop's again --------------------------------------------------------------------------
+
+    def _report(self, batch: Sequence[Entry], failure: str | None, is_stuck: bool) -> None:  # noqa: FBT001
+        report(self.intake, batch, failure, is_stuck=is_stuck)
+
+
+def report(intake: Intake, batch: Sequence[Entry], failure: str | None, *, is_stuck: bool) -> None:
+    """Tell those who wait how their batch ended; entries without a waiter stay with the writer when it failed."""
+    intake.failure = failure
+    intake.is_stuck = is_stuck
+    for entry in batch:
+        if failure is None or entry.waiter is not None:
+            intake.lines_waiting -= len(entry.lines)
+        if entry.waiter is None or entry.waiter.done():
+            continue
+        if failure is None:
+            entry.waiter.set_result(entry.result)
+        else:
+            entry.waiter.set_exception(LedgerUnavailableError(f"the ledger cannot be written: {failure}"))

@@ -1,0 +1,131 @@
+"""The write-ahead log forced to the disk, by one thread for everybody who waits.
+
+Whoever asks while a sync is under way is served by the next one, together with all others who asked meanwhile. The log
+is opened by itself, which is safe: SQLite's locks are on the database and its shared memory, so closing this
+descriptor drops none of them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from router.errors import LedgerUnavailableError
+
+if TYPE_CHECKING:
+    import asyncio
+    from pathlib import Path
+
+try:
+    from fcntl import F_FULLFSYNC, fcntl
+except ImportError:  # only macOS needs more than fsync to reach the platter
+
+    def force(descriptor: int) -> None:
+        """Return when the file is on the disk. Raises OSError."""
+        os.fsync(descriptor)
+else:
+
+    def force(descriptor: int) -> None:
+        """Return when the file is on the disk. Raises OSError."""
+        fcntl(descriptor, F_FULLFSYNC)
+
+
+class LogSync:
+    """Knows how much is committed and how much of that is on the disk, both as the writer's entry numbers."""
+
+    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
+        self._path = path
+        self._loop = loop
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._committed = 0
+        self._synced = 0
+        self._is_closing = False
+        self._log = -1
+        self._thread = threading.Thread(target=self._run, name="tollgate-ledger-sync", daemon=True)
+        self._thread.start()
+
+    async def wait_for(self, number: int) -> None:
+        """Wait until the entry with this number is on the disk. Raises LedgerUnavailableError."""
+        if number <= self._synced:
+            return
+        future: asyncio.Future[None] = self._loop.create_future()
+        with self._changed:
+            self._waiting.append((number, future))
+            self._changed.notify()
+        await future
+
+    def committed(self, number: int) -> None:
+        """Entries up to this one are in the log."""
+        with self._changed:
+            self._committed = number
+            if self._waiting:
+                self._changed.notify()
+
+    def fail(self, why: str) -> None:
+        """The writer cannot write: nobody may go on waiting for a disk that will not hear of it."""
+        with self._changed:
+            waiting, self._waiting = self._waiting, []
+        self._resolve(waiting, why)
+
+    def close(self) -> None:
+        """Sync what is committed, and end the thread."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        self._thread.join()
+        if self._log >= 0:
+            os.close(self._log)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._has_work)
+                number = self._committed
+                is_closing = self._is_closing
+            why = None
+            if number > self._synced:
+                try:
+                    self._force_log()
+                except OSError as error:
+                    why = f"the disk does not take the ledger: {error.strerror}"
+                else:
+                    self._synced = number
+            with self._changed:
+                ready = [each for each in self._waiting if each[0] <= number]
+                self._waiting = [each for each in self._waiting if each[0] > number]
+            self._resolve(ready, why)
+            if is_closing:
+                self._resolve(self._waiting, "the ledger is closed")
+                return
+
+    def _has_work(self) -> bool:
+        return self._is_closing or any(number <= self._committed for number, _ in self._waiting)
+
+    def _force_log(self) -> None:
+        if self._log < 0 or os.fstat(self._log).st_nlink == 0:
+            if self._log >= 0:
+                os.close(self._log)
+            self._log = os.open(f"{self._path}-wal", os.O_RDWR)
+            # The log's own name must outlive a power cut too.
+            folder = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        force(self._log)
+
+    def _resolve(self, waiting: list[tuple[int, asyncio.Future[None]]], why: str | None) -> None:
+        if waiting and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_wake, waiting, why)
+
+
+def _wake(waiting: list[tuple[int, asyncio.Future[None]]], why: str | None) -> None:
+    for _, future in waiting:
+        if future.done():
+            continue
+        if why is None:
+            future.set_result(None)
+        else:
+            future.set_exception(LedgerUnavailableError(why))
