@@ -24,7 +24,7 @@ TIME = {
     "name": "get_time",
     "input_schema": {"type": "object", "properties": {"zone": {"enum": ["UTC", "CET"]}}, "required": ["zone"]},
 }
-SAY = [{"role": "user", "content": "Say something about harbours."}]
+SAY = [{"role": "user", "content": "Say something about lighthouses."}]
 
 
 def png(width: int, height: int) -> str:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.simulator.catalogue import Catalogue, Usage, decimal_text, load_catalogue
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CATALOGUE = load_catalogue()
 

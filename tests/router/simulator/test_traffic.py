@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import gzip
 import json
-from pathlib import Path
 from statistics import quantiles
+from typing import TYPE_CHECKING
 
 import pytest
 
 from router.simulator.traffic import INPUT_QUANTILES, OUTPUT_QUANTILES, quantile_of, traffic
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_drawn_lengths_have_the_counted_quantiles() -> None:
