@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from router.decision import CostRange
@@ -18,15 +17,19 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 
-@cache
+_names: dict[type[Any], frozenset[str]] = {}
+
+
 def _names_of(made: type[Any]) -> frozenset[str]:
-    return frozenset(each.name for each in fields(made))
+    found = _names.get(made)
+    if found is None:
+        found = _names[made] = frozenset(each.name for each in fields(made))
+    return found
 
 
 def _made(made: type[Made], plain: Mapping[str, Any], **parts: object) -> Made:
     """Only the fields that this version knows: a ledger may have been written to by a newer one."""
-    kind: type[Any] = made
-    names = _names_of(kind)
+    names = _names_of(made)
     return made(**({name: value for name, value in plain.items() if name in names} | parts))
 
 

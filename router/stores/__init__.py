@@ -6,16 +6,18 @@ import asyncio
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from router.clock import Clock, SystemClock
 from router.errors import ConfigError, LedgerUnavailableError
 from router.stores.memory import MemoryLedger
 
 if TYPE_CHECKING:
-    from router.clock import Clock
     from router.ports import Ledger
     from router.stores.sql.ledger import SqlLedger
 
+HOME = Path(".tollgate")
+CLOCK: Clock = SystemClock()
 SQLITE_PREFIX = "sqlite:///"
 SQLITE_WRITER = "sqlite"
 POSTGRES_SCHEMES = ("postgresql", "postgres")
@@ -26,11 +28,16 @@ def sqlite_path_of(url: str | None, home: Path) -> Path | None:
     """The file that the URL names (``ledger.db`` in the home without a URL); None where it is not SQLite's."""
     if not url:
         return home / "ledger.db"
-    return Path(unquote(url.removeprefix(SQLITE_PREFIX))) if url.startswith(SQLITE_PREFIX) else None
+    return Path(url.removeprefix(SQLITE_PREFIX)) if url.startswith(SQLITE_PREFIX) else None
 
 
 async def open_ledger(
-    url: str | None, *, home: Path, clock: Clock, writer_id: str | None = None, may_migrate: bool = False
+    url: str | None,
+    *,
+    home: Path = HOME,
+    clock: Clock = CLOCK,
+    writer_id: str | None = None,
+    may_migrate: bool = False,
 ) -> Ledger:
     """The ledger that the URL names: ``sqlite:///path``, ``sqlite:////absolute``, ``postgresql://..``, ``memory://``.
 
@@ -43,7 +50,12 @@ async def open_ledger(
 
 
 async def open_sql_ledger(
-    url: str | None, *, home: Path, clock: Clock, writer_id: str | None = None, may_migrate: bool = False
+    url: str | None,
+    *,
+    home: Path = HOME,
+    clock: Clock = CLOCK,
+    writer_id: str | None = None,
+    may_migrate: bool = False,
 ) -> SqlLedger:
     """The same for what can be verified and exported: everything but memory."""
     path = sqlite_path_of(url, home)

@@ -65,7 +65,6 @@ class PostgresWriter:
         self._head: Head | None = None
         self._months: set[tuple[int, int]] = set()
         self._connection: Any = None
-        self._idle = asyncio.Condition()
         self._unwritten = 0
         self._is_closing = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="tollgate-ledger")
@@ -78,7 +77,7 @@ class PostgresWriter:
         self._wake.set()
 
     async def sync(self) -> None:
-        """Wait until all that was queued so far is committed: a commit is on the disk. Raises LedgerUnavailableError."""
+        """Wait until all that was queued so far is committed, which is on the disk. Raises LedgerUnavailableError."""
         self.intake.require_writable()
         if self._unwritten:
             marker = Entry("write", waiter=asyncio.get_running_loop().create_future())

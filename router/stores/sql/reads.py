@@ -53,7 +53,8 @@ class SqliteReads:
 
     async def fetch(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """All rows of the query."""
-        return await self._in_thread(self._fetch_now, statement, values)
+        found: list[tuple[Any, ...]] = await self._in_thread(self._fetch_now, statement, values)
+        return found
 
     def _fetch_now(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         connection = self._take()

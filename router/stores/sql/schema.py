@@ -62,37 +62,55 @@ SHARED_1 = (
     "CREATE INDEX open_intents_by_lease ON open_intents (lease_expires_ms)",
 )
 SQLITE_1 = (
-    "CREATE TABLE ledger_lines (seq INTEGER PRIMARY KEY, writer_id TEXT NOT NULL, position INTEGER NOT NULL,"
-    " kind TEXT NOT NULL, decision_id TEXT NOT NULL, attempt INTEGER NOT NULL, line_key TEXT NOT NULL,"
-    " time_ms INTEGER NOT NULL, payload BLOB NOT NULL, prev_hash BLOB NOT NULL, hash BLOB NOT NULL,"
-    " UNIQUE (decision_id, line_key))",
-    "CREATE TRIGGER ledger_lines_keep_content BEFORE UPDATE ON ledger_lines"
-    " BEGIN SELECT RAISE(ABORT, 'ledger_lines is append-only'); END",
-    "CREATE TRIGGER ledger_lines_keep_all BEFORE DELETE ON ledger_lines"
-    " BEGIN SELECT RAISE(ABORT, 'ledger_lines is append-only'); END",
-    "CREATE TABLE open_intents (decision_id TEXT NOT NULL, attempt INTEGER NOT NULL,"
-    " lease_expires_ms INTEGER NOT NULL, hold_nanousd INTEGER NOT NULL, writer_id TEXT NOT NULL,"
-    " PRIMARY KEY (decision_id, attempt)) WITHOUT ROWID",
+    (
+        "CREATE TABLE ledger_lines (seq INTEGER PRIMARY KEY, writer_id TEXT NOT NULL, position INTEGER NOT NULL,"
+        " kind TEXT NOT NULL, decision_id TEXT NOT NULL, attempt INTEGER NOT NULL, line_key TEXT NOT NULL,"
+        " time_ms INTEGER NOT NULL, payload BLOB NOT NULL, prev_hash BLOB NOT NULL, hash BLOB NOT NULL,"
+        " UNIQUE (decision_id, line_key))"
+    ),
+    (
+        "CREATE TRIGGER ledger_lines_keep_content BEFORE UPDATE ON ledger_lines"
+        " BEGIN SELECT RAISE(ABORT, 'ledger_lines is append-only'); END"
+    ),
+    (
+        "CREATE TRIGGER ledger_lines_keep_all BEFORE DELETE ON ledger_lines"
+        " BEGIN SELECT RAISE(ABORT, 'ledger_lines is append-only'); END"
+    ),
+    (
+        "CREATE TABLE open_intents (decision_id TEXT NOT NULL, attempt INTEGER NOT NULL,"
+        " lease_expires_ms INTEGER NOT NULL, hold_nanousd INTEGER NOT NULL, writer_id TEXT NOT NULL,"
+        " PRIMARY KEY (decision_id, attempt)) WITHOUT ROWID"
+    ),
     "CREATE TABLE chains (writer_id TEXT PRIMARY KEY, position INTEGER NOT NULL, hash BLOB NOT NULL)",
     _requests("sqlite"),
     *SHARED_1,
 )
 POSTGRES_1 = (
     "CREATE SEQUENCE ledger_lines_seq",
-    "CREATE TABLE ledger_lines (seq BIGINT NOT NULL DEFAULT nextval('ledger_lines_seq'), writer_id TEXT NOT NULL,"
-    " position BIGINT NOT NULL, kind TEXT NOT NULL, decision_id TEXT NOT NULL, attempt BIGINT NOT NULL,"
-    " line_key TEXT NOT NULL, time_ms BIGINT NOT NULL, payload BYTEA NOT NULL, prev_hash BYTEA NOT NULL,"
-    " hash BYTEA NOT NULL, PRIMARY KEY (decision_id, line_key, time_ms)) PARTITION BY RANGE (time_ms)",
+    (
+        "CREATE TABLE ledger_lines (seq BIGINT NOT NULL DEFAULT nextval('ledger_lines_seq'), writer_id TEXT NOT NULL,"
+        " position BIGINT NOT NULL, kind TEXT NOT NULL, decision_id TEXT NOT NULL, attempt BIGINT NOT NULL,"
+        " line_key TEXT NOT NULL, time_ms BIGINT NOT NULL, payload BYTEA NOT NULL, prev_hash BYTEA NOT NULL,"
+        " hash BYTEA NOT NULL, PRIMARY KEY (decision_id, line_key, time_ms)) PARTITION BY RANGE (time_ms)"
+    ),
     "CREATE INDEX ledger_lines_by_seq ON ledger_lines (seq)",
-    "CREATE FUNCTION ledger_lines_refuse() RETURNS trigger LANGUAGE plpgsql AS"
-    " $$ BEGIN RAISE EXCEPTION 'ledger_lines is append-only'; END $$",
-    "CREATE TRIGGER ledger_lines_keep_content BEFORE UPDATE OR DELETE ON ledger_lines"
-    " FOR EACH ROW EXECUTE FUNCTION ledger_lines_refuse()",
-    "CREATE TRIGGER ledger_lines_keep_all BEFORE TRUNCATE ON ledger_lines"
-    " FOR EACH STATEMENT EXECUTE FUNCTION ledger_lines_refuse()",
-    "CREATE TABLE open_intents (decision_id TEXT NOT NULL, attempt BIGINT NOT NULL,"
-    " lease_expires_ms BIGINT NOT NULL, hold_nanousd BIGINT NOT NULL, writer_id TEXT NOT NULL,"
-    " PRIMARY KEY (decision_id, attempt))",
+    (
+        "CREATE FUNCTION ledger_lines_refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'ledger_lines is append-only'; END $$"
+    ),
+    (
+        "CREATE TRIGGER ledger_lines_keep_content BEFORE UPDATE OR DELETE ON ledger_lines"
+        " FOR EACH ROW EXECUTE FUNCTION ledger_lines_refuse()"
+    ),
+    (
+        "CREATE TRIGGER ledger_lines_keep_all BEFORE TRUNCATE ON ledger_lines"
+        " FOR EACH STATEMENT EXECUTE FUNCTION ledger_lines_refuse()"
+    ),
+    (
+        "CREATE TABLE open_intents (decision_id TEXT NOT NULL, attempt BIGINT NOT NULL,"
+        " lease_expires_ms BIGINT NOT NULL, hold_nanousd BIGINT NOT NULL, writer_id TEXT NOT NULL,"
+        " PRIMARY KEY (decision_id, attempt))"
+    ),
     "CREATE TABLE chains (writer_id TEXT PRIMARY KEY, position BIGINT NOT NULL, hash BYTEA NOT NULL)",
     _requests("postgresql"),
     *SHARED_1,

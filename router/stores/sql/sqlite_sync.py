@@ -8,6 +8,7 @@ descriptor drops none of them.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -17,18 +18,17 @@ if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
 
-try:
+if sys.platform == "darwin":  # only there fsync stops at the drive's own cache
     from fcntl import F_FULLFSYNC, fcntl
-except ImportError:  # only macOS needs more than fsync to reach the platter
-
-    def force(descriptor: int) -> None:
-        """Return when the file is on the disk. Raises OSError."""
-        os.fsync(descriptor)
-else:
 
     def force(descriptor: int) -> None:
         """Return when the file is on the disk. Raises OSError."""
         fcntl(descriptor, F_FULLFSYNC)
+else:
+
+    def force(descriptor: int) -> None:
+        """Return when the file is on the disk. Raises OSError."""
+        os.fsync(descriptor)
 
 
 class LogSync:
