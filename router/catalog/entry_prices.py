@@ -5,6 +5,7 @@ service's (`_batches`, `_flex`). The rules for what it does not state:
 
 - a context tier keeps the price of the tier below;
 - a cache read or write without any price is plain input; a one-hour write is a five-minute write;
+- Fireworks bills a cache read at half of plain input unless it states another price;
 - reasoning is output;
 - a service's cache price is the standard one: a discount is never assumed.
 """
@@ -32,6 +33,8 @@ TIER_KEYS = (INPUT, OUTPUT, *CACHE_KEYS)
 TIER = re.compile(r"_above_(\d+)k_tokens$")
 # At exactly the threshold these hosts already bill the upper tier (docs.x.ai; litellm: _INCLUSIVE_THRESHOLD_PROVIDERS).
 INCLUSIVE_PROVIDERS = frozenset({"xai"})
+# docs.fireworks.ai, serverless pricing; litellm: FIREWORKS_AI_DEFAULT_CACHE_READ_RATE_RATIO.
+HALF_PRICE_CACHE_PROVIDERS = frozenset({"fireworks_ai"})
 
 Stated: TypeAlias = "dict[str, NanoUsdPerMtok]"
 
@@ -114,7 +117,8 @@ def schedule_of(entry: Mapping[str, object], service: str = "") -> PriceSchedule
         return _schedule_of_table(entry, table)
     if price_of(entry, INPUT + service) is None or price_of(entry, OUTPUT + service) is None:
         return None
-    is_inclusive = entry.get("litellm_provider") in INCLUSIVE_PROVIDERS
+    provider = entry.get("litellm_provider")
+    is_inclusive = provider in INCLUSIVE_PROVIDERS
     tiers: list[PriceTier] = []
     stated: Stated | None = None
     standard: Stated | None = None
@@ -124,6 +128,8 @@ def schedule_of(entry: Mapping[str, object], service: str = "") -> PriceSchedule
         stated = _with_reasoning(stated, entry, tier + service, is_base=not thousands)
         standard = _stated(entry, tier, standard)
         whole = {key: standard[key] for key in CACHE_KEYS if key in standard} | stated
+        if provider in HALF_PRICE_CACHE_PROVIDERS:
+            whole.setdefault(CACHE_READ, whole[INPUT] // 2)
         above = thousands * 1_000 - is_inclusive if thousands else BASE_TIER_ABOVE
         tiers.append(_tier_of(whole, above))
     return PriceSchedule(tuple(tiers))
