@@ -22,6 +22,23 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SNAPSHOT = ROOT / "router" / "data" / "prices.json"
+GOLDEN = ROOT / "tests" / "golden" / "prices.txt"
+GOLDEN_MODELS = (
+    "anthropic/claude-opus-5-5",
+    "anthropic/claude-sonnet-5-5",
+    "anthropic/claude-haiku-5-5",
+    "anthropic/claude-haiku-4-5-20251001",
+    "bedrock/anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "gemini/gemini-4-argon",
+    "gemini/gemini-3.8-flash",
+    "gemini/gemini-2.5-pro",
+    "vertex_ai/gemini-2.5-flash",
+    "together_ai/meta-llama/Llama-3.3-70B-Instruct-Turbo",
+    "deepinfra/meta-llama/Llama-3.3-70B-Instruct-Turbo",
+    "sambanova/Llama-4-Maverick-17B-128E-Instruct",
+    "fireworks_ai/accounts/fireworks/models/llama-v3p3-70b-instruct",
+    "dashscope/qwen3-coder-plus",
+)
 PACKAGED = "model_prices_and_context_window_backup.json"
 PLAIN_FIELDS = (
     "provider",
@@ -105,6 +122,16 @@ def table_of(differences: list[Difference]) -> str:
     )
 
 
+def golden_of(catalog: Catalog) -> str:
+    """Every fact of a dozen models as text, for eyes and for the test that holds them."""
+    blocks = []
+    for model in GOLDEN_MODELS:
+        card = catalog.card(model)
+        facts = facts_of(card) if card is not None else {"missing": "the map does not know it"}
+        blocks.append("\n".join([model, *(f"  {name}: {value}" for name, value in sorted(facts.items()))]))
+    return "\n\n".join(blocks) + "\n"
+
+
 def routable_findings(catalog: Catalog, models: list[str], today: date) -> list[str]:
     """The lint of the models that the shipped policies route to; a model that the map has lost is a finding too."""
     cards = {model: catalog.card(model) for model in models}
@@ -155,6 +182,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1 if is_other else 0
     if is_other:
         options.snapshot.write_bytes(raw)
+        if options.snapshot == SNAPSHOT:
+            GOLDEN.write_text(golden_of(new), encoding="utf-8")
     return 0
 
 
