@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Floats: TypeAlias = NDArray[np.float32]
 
 HIDDEN, SKILLS = 96, 6
-EPOCHS, BATCH, RATE, DECAY, DROPOUT = 24, 512, 2e-3, 1e-4, 0.3
+EPOCHS, BATCH, RATE, DECAY, DROPOUT = 12, 512, 2e-3, 1e-2, 0.3
 B1, B2 = 0.9, 0.999
 
 

@@ -76,7 +76,8 @@ def fit(prepared: Prepared, keep: Any, *, seed: int, started: float) -> dict[str
     basis = np.round(lsa.basis / scale).astype(np.int8)
     rounded = type(lsa)(lsa.buckets, lsa.idf, (basis * scale).astype(np.float32))
     x = np.hstack([project(known, rounded), np.clip((structure - center) / spread, -4, 4)]).astype(np.float32)
-    scores = dataset.scores[labels]
+    models, by_model = outcomes_by_model(dataset)
+    scores = by_model[labels]
     has = np.isfinite(scores).sum(0)
     usable = has >= 30
     scores = np.where(usable[None, :], scores, np.nan).astype(np.float32)
@@ -85,7 +86,7 @@ def fit(prepared: Prepared, keep: Any, *, seed: int, started: float) -> dict[str
     network = fit_network(
         x, scores, weights, seed=seed, progress=lambda epoch, loss: say(f"epoch {epoch}: loss {loss:.4f}", started)
     )
-    abilities, slope, offset = abilities_of(dataset, network, x[: len(rows)], usable)
+    abilities, slope, offset = abilities_of(models, network, x[: len(rows)], usable)
     chars = np.nanmean(np.where(np.isfinite(dataset.response_chars[labels]), dataset.response_chars[labels], np.nan), 1)
     is_known = np.isfinite(chars)
     logs = np.log(np.clip(chars[is_known] / 4, 1, 4000))
@@ -97,11 +98,12 @@ def fit(prepared: Prepared, keep: Any, *, seed: int, started: float) -> dict[str
         "center": center.astype(np.float32), "spread": spread.astype(np.float32), "hidden_w": network.hidden_w,
         "hidden_b": network.hidden_b, "skill_w": network.skill_w, "skill_b": network.skill_b, "slope": slope,
         "offset": offset, "length_w": length.astype(np.float32), "kind_centers": centers, "abilities": abilities,
-        "kinds": kinds,
+        "kinds": kinds, "own_models": [each for each, kept in zip(models, usable, strict=True) if kept],
+        "own_slope": network.slope[usable], "own_offset": network.offset[usable],
     }  # fmt: skip
 
 
-def abilities_of(dataset: Dataset, network: Network, x: Any, usable: Any) -> tuple[dict[str, float], Any, Any]:
+def abilities_of(models: Sequence[str], network: Network, x: Any, usable: Any) -> tuple[dict[str, float], Any, Any]:
     """One ability a model, from its predicted mean on one common set of prompts, and lines from ability to a and b."""
     sample = x[:: max(1, len(x) // 4000)]
     mean = np.clip(network.quality(sample).mean(0), 0.01, 0.99)
@@ -111,12 +113,20 @@ def abilities_of(dataset: Dataset, network: Network, x: Any, usable: Any) -> tup
     offset = np.linalg.lstsq(
         np.stack([np.ones_like(theta), theta, theta**2], 1)[usable], network.offset[usable], rcond=None
     )[0]
-    found: dict[str, list[float]] = {}
-    for index, model in enumerate(dataset.column_model):
-        if usable[index]:
-            found.setdefault(ability_key(model), []).append(float(theta[index]))
-    abilities = {key: float(np.mean(values)) for key, values in found.items()}
+    abilities = {model: float(theta[index]) for index, model in enumerate(models) if usable[index]}
     return abilities, slope.astype(np.float32), offset.astype(np.float32)
+
+
+def outcomes_by_model(dataset: Dataset) -> tuple[list[str], Any]:
+    """Prompts x models: the columns of one model, of several hosts and sources, become one."""
+    keys = [ability_key(model) for model in dataset.column_model]
+    models = sorted(set(keys))
+    merged = np.full((len(dataset.prompts), len(models)), np.nan, dtype=np.float32)
+    for index, model in enumerate(models):
+        columns = dataset.scores[:, [at for at, key in enumerate(keys) if key == model]]
+        count = np.isfinite(columns).sum(1)
+        merged[count > 0, index] = np.nansum(columns, 1)[count > 0] / count[count > 0]
+    return models, merged
 
 
 def kinds_of(dataset: Dataset, rows: Any, x: Any) -> tuple[list[str], Any]:
@@ -246,6 +256,7 @@ def train_on(prepared: Prepared, *, seed: int, out: Path, started: float, leave_
         "format": FORMAT,
         "features": list(FEATURE_NAMES[:NETWORK_FEATURE_COUNT]),
         "kinds": arrays.pop("kinds"),
+        "own_models": arrays.pop("own_models"),
         "models": sorted(placed),
         "abilities": placed,
         "support_floor": 0.0,

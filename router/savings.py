@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 from router.catalog import cost_nanousd
 from router.decision import CostRange
+from router.money import usd_of
 from router.token_priors import premium_usage_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from router.ledger import RequestTotals
     from router.policy import PolicyModel
     from router.tokens import TokenUsage
 
@@ -20,3 +24,81 @@ def premium_cost_of(actual: TokenUsage, routed: PolicyModel, premium: PolicyMode
     """
     low, point, high = (cost_nanousd(premium.prices, usage) for usage in premium_usage_of(actual, routed, premium))
     return CostRange(min(low, point), point, max(point, high))
+
+
+# --- the report ------------------------------------------------------------------------------------------------------
+
+METHOD = (
+    "realized cost: the ledger's lines, every attempt included. premium cost: modelled per answered request on "
+    "premium's own tokens (tokenizer and answer-length priors, low and high added end by end, which is conservative) "
+    "at the catalogue's prices; exact where premium answered. savings = premium cost - realized cost, never clamped. "
+    "not measured: no sessions are held out in this version."
+)
+
+
+def usd_range(low: int, point: int, high: int) -> dict[str, str]:
+    """Three amounts as exact decimal text."""
+    return {"low": usd_of(low), "point": usd_of(point), "high": usd_of(high)}
+
+
+def group_fields(totals: RequestTotals) -> dict[str, object]:
+    """One row of the report."""
+    cost, point = totals.cost_nanousd, totals.premium_point_nanousd
+    return {
+        "requests": totals.requests,
+        "answered": totals.answered,
+        "realized_cost_usd": usd_of(cost),
+        "premium_cost_usd": usd_range(totals.premium_low_nanousd, point, totals.premium_high_nanousd),
+        "savings_usd": usd_range(totals.premium_low_nanousd - cost, point - cost, totals.premium_high_nanousd - cost),
+        "savings_share": round((point - cost) / point, 6) if point else None,
+    }
+
+
+def savings_report(
+    whole: RequestTotals,
+    groups: Sequence[RequestTotals],
+    *,
+    names: Sequence[str],
+    from_text: str,
+    to_text: str,
+    price_revision: str,
+    policy_revisions: Sequence[str],
+    tiers: Mapping[str, float],
+) -> dict[str, object]:
+    """The savings report as plain JSON values, in the contract's shape; the waterfall sums to the savings exactly."""
+    failed = whole.failed_cost_nanousd
+    routing = whole.premium_point_nanousd - (whole.cost_nanousd - failed)
+    excluded = [
+        {"why": why, "requests": count}
+        for why, count in (
+            ("refused before any vendor was asked", whole.rejected),
+            ("no answer to compare with premium", whole.requests - whole.rejected - whole.modelled),
+        )
+        if count
+    ]
+    reached = whole.requests - whole.rejected
+    return {
+        "from": from_text,
+        "to": to_text,
+        "group_by": list(names),
+        "price_revision": price_revision,
+        "policy_revisions": list(policy_revisions),
+        "totals": {
+            **group_fields(whole),
+            "measured": None,
+            "measured_why": "modelled, not measured: no sessions are held out in this version",
+        },
+        "quality": [
+            {"tier": tier, "tolerance": tolerance, "realised_loss": None, "labels": None}
+            for tier, tolerance in tiers.items()
+        ],
+        "coverage": {
+            "priced": 1.0 if reached else None,
+            "modelled": round(whole.modelled / reached, 6) if reached else None,
+            "estimated": whole.estimated,
+            "excluded": excluded,
+        },
+        "waterfall": [{"step": "routing", "usd": usd_of(routing)}, {"step": "retries", "usd": usd_of(-failed)}],
+        "groups": [{**dict(zip(names, each.group, strict=True)), **group_fields(each)} for each in groups],
+        "method": METHOD,
+    }

@@ -30,6 +30,7 @@ from router.money import NANO_PER_USD
 from router.providers import open_session, providers_of
 from router.quality import load_quality_model
 from router.server import Idempotency, ServerParts, create_app
+from router.server.reports import report_routes
 from router.simulator import SimulatorProcess
 from router.stores import open_ledger
 from router.stream import Background
@@ -118,7 +119,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         def told(status: PolicyStatus) -> None:
             telemetry.policy_broken.set(status.broken is not None)
 
-        ledger = await open_ledger(settings.ledger_url)
+        ledger = await open_ledger(settings.ledger_url, home=settings.home, clock=clock)
         stack.push_async_callback(ledger.aclose)
         session = await stack.enter_async_context(open_session())
         background = Background()
@@ -141,19 +142,18 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
             background=background,
             salt=salt,
         )
-        app = create_app(
-            ServerParts(
-                gateway=gateway,
-                ledger=ledger,
-                keys=watch.key_ring,
-                admin_key=settings.admin_key,
-                policy_status=lambda: watch.status,
-                clock=clock,
-                registry=registry,
-                idempotency=Idempotency(ledger, clock),
-                salt=salt,
-            )
+        parts = ServerParts(
+            gateway=gateway,
+            ledger=ledger,
+            keys=watch.key_ring,
+            admin_key=settings.admin_key,
+            policy_status=lambda: watch.status,
+            clock=clock,
+            registry=registry,
+            idempotency=Idempotency(ledger, clock),
+            salt=salt,
         )
+        app = create_app(parts, report_routes(parts))
         with contextlib.suppress(NotImplementedError, ValueError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watch.reload, swap, told)
         watching = asyncio.ensure_future(watch.run(swap, told))
@@ -251,7 +251,7 @@ def banner_of(settings: Settings, ready: Assembled, port: int) -> str:
     return f"""
   Tollgate  {url}   policy {policy.name}, premium {policy.premium}
   {vendors}
-  dashboard  {url}/dashboard
+  report     {url}/v1/reports/savings?group_by=model
 
   curl -i {url}/v1/chat/completions -H 'Content-Type: application/json' -H 'X-Quality-Tier: {tier}' \\
     -d '{{"model": "auto", "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'

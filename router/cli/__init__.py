@@ -101,6 +101,21 @@ def simulate(
     run(host=host, seed=seed, speed=speed)
 
 
+@app.command()
+def report(
+    by: Annotated[str, typer.Option(help="team, project, key, model, tier, day or tag:<name>; comma-separated.")] = "",
+    since: Annotated[str, typer.Option(help="A span such as 7d, 12h, 2w, or a time.")] = "7d",
+    form: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
+    policy: Policy = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Report what was spent, what premium would have cost, and what was saved."""
+    from router.cli.report import report as run
+
+    raise typer.Exit(run(by=by, since=since, policy=policy, home=home, form="json" if json else form))
+
+
 @keys_app.command("create")
 def keys_create(
     team: Annotated[str | None, typer.Option(help="Whose money it is.")] = None,
@@ -117,7 +132,7 @@ def keys_create(
     """Make a key. It is shown once, now, and stored as a hash."""
     from router.cli.keys import create
 
-    fields = {"team": team, "project": project, "name": name, "tiers": tier or [], "models": model or []}
+    fields: dict[str, object] = {"team": team, "project": project, "name": name, "tiers": tier or [], "models": model or []}
     raise typer.Exit(create(fields, tags=tag or [], expires=expires, policy=policy, home=home, as_json=json))
 
 

@@ -25,6 +25,7 @@ FORMAT = 1
 ARRAYS = (
     "buckets", "idf", "basis", "basis_scale", "center", "spread", "hidden_w", "hidden_b", "skill_w", "skill_b",
     "slope", "offset", "length_w", "thresholds", "complexity_knots", "references", "kind_centers",
+    "own_slope", "own_offset",
 )  # fmt: skip
 
 
@@ -77,6 +78,8 @@ def _model_of(
     kinds, models = about["kinds"], about["models"]
     assert isinstance(kinds, list)
     assert isinstance(models, list)
+    own = about["own_models"]
+    assert isinstance(own, list)
     floor = about["support_floor"]
     assert isinstance(floor, float)
     return QualityModel(
@@ -84,6 +87,7 @@ def _model_of(
         support_floor=floor,
         kinds=tuple(kinds),
         abilities=abilities,
+        own_rows={str(key): row for row, key in enumerate(own)},
         models=tuple(models),
         **{key: arrays[key] for key in ARRAYS},  # type: ignore[arg-type]
     )

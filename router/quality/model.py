@@ -81,7 +81,8 @@ class QualityModel:
 
     ``buckets`` (T) sorted, ``idf`` (T), ``basis`` (T, D) int8 times ``basis_scale`` (D); ``center``, ``spread`` (F);
     ``hidden_w`` (I, H), ``hidden_b`` (H); ``skill_w`` (H, K), ``skill_b`` (K); ``slope`` (2, K) and ``offset`` (3) give
-    a and b as polynomials in the ability. ``thresholds`` (n, 2): tolerance and the largest predicted-loss threshold
+    a and b as polynomials in the ability; models with outcomes have their own a and b, ``own_slope`` (M, K) and
+    ``own_offset`` (M), at ``own_rows``. ``thresholds`` (n, 2): tolerance and the largest predicted-loss threshold
     that keeps it with 95 % confidence on the calibration split. ``complexity_knots`` (n, 2).
     """
 
@@ -105,6 +106,9 @@ class QualityModel:
     support_floor: float
     kind_centers: Floats
     kinds: tuple[str, ...]
+    own_slope: Floats
+    own_offset: Floats
+    own_rows: Mapping[str, int]
     abilities: Mapping[str, Ability]
     models: tuple[str, ...]
 
@@ -153,7 +157,7 @@ class QualityModel:
         found = [self.ability_of(key) for key in model_keys]
         values = np.array([each.value for each in found], dtype=np.float32)
         errors = np.array([each.standard_error for each in found], dtype=np.float32)
-        middle = self.quality_at(skills, values)
+        middle = self._own_or(skills, model_keys, self.quality_at(skills, values))
         low = self.quality_at(skills, values - Z_95 * errors)
         high = self.quality_at(skills, values + Z_95 * errors)
         strong, weak = self.quality_at(skills, self.references)
@@ -170,6 +174,12 @@ class QualityModel:
             has_ground=support >= self.support_floor,
             kind=self.kinds[nearest],
         )
+
+    def _own_or(self, skills: Floats, model_keys: Sequence[str], otherwise: Floats) -> Floats:
+        """Quality by a model's own fitted skills where it has outcomes, else what its ability says."""
+        rows = [self.own_rows.get(ability_key(key), -1) for key in model_keys]
+        own = sigmoid(self.own_slope[rows] @ skills + self.own_offset[rows])
+        return np.where(np.array(rows) >= 0, own, otherwise)
 
     def predicted_loss(self, scores: Scores, premium_index: int) -> tuple[float, ...]:
         """Each model's loss against premium, widened by what its width exceeds premium's.

@@ -15,7 +15,7 @@ from router import __version__
 from router.clock import iso_of
 from router.decision import receipt_of
 from router.errors import DecisionNotFoundError, RequestError, RouterError
-from router.ledger import Feedback, Settlement
+from router.ledger import Feedback, Intent, Rejection, Settlement
 from router.money import usd_of
 from router.server.auth import caller_of, reader_of
 from router.server.body import parse_json_object, read_body
@@ -199,7 +199,8 @@ def _decision_routes(parts: ServerParts) -> APIRouter:
 
 def decision_fields(row: RequestRow, lines: tuple[Line, ...]) -> dict[str, object]:
     """A request as its lines tell it: the receipt, each attempt, the sums."""
-    receipt = next((each.receipt for each in lines if getattr(each, "receipt", None)), None)
+    receipts = (each.receipt for each in lines if isinstance(each, Intent | Rejection))
+    receipt = next((each for each in receipts if each is not None), None)
     attempts = [
         {
             "attempt": each.attempt,

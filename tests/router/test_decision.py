@@ -17,7 +17,11 @@ MIDDLE = candidate_of("middle", loss=0.01, cost=100)
 
 def chosen(*candidates: Candidate, **changes: object) -> tuple[tuple[str, ...], str] | None:
     settings: dict[str, object] = {
-        "premium": "premium", "tolerance": 0.05, "threshold": 0.03, "pinned": None, "has_ground": True,
+        "premium": "premium",
+        "tolerance": 0.05,
+        "threshold": 0.03,
+        "pinned": None,
+        "has_ground": True,
     }
     choice = choose(candidates, **(settings | changes))
     return None if choice is None else (choice.order, choice.reason)
@@ -26,7 +30,8 @@ def chosen(*candidates: Candidate, **changes: object) -> tuple[tuple[str, ...], 
 def test_the_cheapest_within_the_threshold_wins_and_fallbacks_keep_the_tolerance() -> None:
     assert chosen(PREMIUM, CHEAP, MIDDLE) == (("middle", "premium"), "cheapest_within_tolerance")
     assert chosen(PREMIUM, CHEAP, MIDDLE, threshold=0.04) == (
-        ("cheap", "middle", "premium"), "cheapest_within_tolerance",
+        ("cheap", "middle", "premium"),
+        "cheapest_within_tolerance",
     )
 
 
@@ -46,7 +51,8 @@ def test_a_model_without_a_prediction_never_wins_by_price() -> None:
 
 def test_premium_that_is_cheapest_says_so() -> None:
     assert chosen(replace(PREMIUM, expected_cost_nanousd=1), MIDDLE) == (
-        ("premium", "middle"), "premium_is_cheapest",
+        ("premium", "middle"),
+        "premium_is_cheapest",
     )
 
 
@@ -92,7 +98,11 @@ def test_the_choice_keeps_the_tolerance_costs_least_and_ignores_the_order(
     everyone = [PREMIUM, *others]
     shuffled = [everyone[index] for index in order if index < len(everyone)]
     settings = {
-        "premium": "premium", "tolerance": tolerance, "threshold": threshold, "pinned": None, "has_ground": has_ground,
+        "premium": "premium",
+        "tolerance": tolerance,
+        "threshold": threshold,
+        "pinned": None,
+        "has_ground": has_ground,
     }
     choice = choose(everyone, **settings)
     assert choice == choose(shuffled, **settings)
@@ -117,10 +127,25 @@ def decision_of(candidates: tuple[Candidate, ...], **changes: object) -> Decisio
     assert choice is not None
     named = explained(candidates, choice, "premium", settings["threshold"])
     return Decision(
-        decision_id="dec_1", model=choice.order[0], order=choice.order, reason=choice.reason, is_pinned=False,
-        quality_tier="balanced", premium="premium", complexity=0.5, support=0.9, kind="maths", expected_loss=0.01,
-        expected_cost_nanousd=100, candidates=named, rules=(), features={"bytes": 30.0}, policy_revision="p",
-        price_revision="q", quality_revision="r", **settings,
+        decision_id="dec_1",
+        model=choice.order[0],
+        order=choice.order,
+        reason=choice.reason,
+        is_pinned=False,
+        quality_tier="balanced",
+        premium="premium",
+        complexity=0.5,
+        support=0.9,
+        kind="maths",
+        expected_loss=0.01,
+        expected_cost_nanousd=100,
+        candidates=named,
+        rules=(),
+        features={"bytes": 30.0},
+        policy_revision="p",
+        price_revision="q",
+        quality_revision="r",
+        **settings,
     )
 
 
@@ -138,6 +163,9 @@ def test_each_loser_says_why() -> None:
     barred = candidate_of("barred", is_eligible=False, why_not=("rule:no",))
     decision = decision_of((PREMIUM, CHEAP, MIDDLE, unknown, barred))
     assert {each.model: each.why_not for each in decision.candidates} == {
-        "premium": ("dearer",), "cheap": ("loss_above_threshold",), "middle": (), "unknown": ("no_placement",),
+        "premium": ("dearer",),
+        "cheap": ("loss_above_threshold",),
+        "middle": (),
+        "unknown": ("no_placement",),
         "barred": ("rule:no",),
     }

@@ -1,0 +1,115 @@
+"""GET /v1/reports/savings."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from router.clock import iso_of, parse_time_ms
+from router.errors import RequestError
+from router.ledger import RequestQuery, RequestTotals
+from router.savings import savings_report
+from router.server.auth import reader_of
+
+if TYPE_CHECKING:
+    from router.policy import Policy
+    from router.ports import Ledger
+    from router.server.parts import ServerParts
+
+GROUPS = ("team", "project", "key", "model", "tier", "day")
+WEEK_MS = 7 * 86_400_000
+GROUPS_MAX = 4
+TAG_NAME_MAX = 64
+
+
+def parse_groups(text: str) -> tuple[str, ...]:
+    """Group-by names of ``team,tag:feature``. Raises RequestError."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        is_tag = name.startswith("tag:") and 0 < len(name) - 4 <= TAG_NAME_MAX
+        if name not in GROUPS and not is_tag:
+            raise RequestError(f"group_by: {', '.join(GROUPS)} or tag:<name>", param="group_by")
+    if len(names) > GROUPS_MAX or len(set(names)) < len(names):
+        raise RequestError(f"group_by: at most {GROUPS_MAX} different names", param="group_by")
+    return names
+
+
+def parse_moment(text: str | None, param: str, otherwise: int) -> int:
+    """Milliseconds of a time in a query. Raises RequestError."""
+    if not text:
+        return otherwise
+    try:
+        return parse_time_ms(text)
+    except (ValueError, OverflowError):
+        raise RequestError(f"{param}: must be a time such as 2026-11-01T00:00:00Z", param=param) from None
+
+
+async def report_of(ledger: Ledger, policy: Policy, query: RequestQuery, names: tuple[str, ...]) -> dict[str, object]:
+    """The report over a query."""
+    whole = await ledger.totals(query, ())
+    groups = await ledger.totals(query, names) if names else ()
+    empty = whole[0] if whole else _nothing()
+    return savings_report(
+        empty,
+        groups,
+        names=names,
+        from_text=iso_of(query.from_ms),
+        to_text=iso_of(query.to_ms),
+        price_revision=policy.price_revision,
+        policy_revisions=[policy.revision],
+        tiers=policy.quality_tiers,
+    )
+
+
+def _nothing() -> RequestTotals:
+    return RequestTotals((), *([0] * 14))
+
+
+def csv_of(report: dict[str, object]) -> str:
+    """The groups as CSV, ranges as three columns each; one row where nothing was grouped."""
+    names, groups, totals = report["group_by"], report["groups"], report["totals"]
+    assert isinstance(names, list)
+    assert isinstance(groups, list)
+    assert isinstance(totals, dict)
+    out = io.StringIO()
+    writer = csv.writer(out)
+    amounts = [f"{kind}_{end}" for kind in ("premium_cost_usd", "savings_usd") for end in ("low", "point", "high")]
+    writer.writerow([*names, "requests", "answered", "realized_cost_usd", *amounts, "savings_share"])
+    rows: list[dict[str, Any]] = groups if names else [totals]
+    for row in rows:
+        ranges = [row[kind][end] for kind in ("premium_cost_usd", "savings_usd") for end in ("low", "point", "high")]
+        cells = [row.get(name) for name in names]
+        writer.writerow(
+            [*cells, row["requests"], row["answered"], row["realized_cost_usd"], *ranges, row["savings_share"]]
+        )
+    return out.getvalue()
+
+
+def report_routes(parts: ServerParts) -> APIRouter:
+    """The routes of reports."""
+    routes = APIRouter(tags=["reports"])
+
+    @routes.get("/v1/reports/savings")
+    async def savings(request: Request, group_by: str = "", format: str = "json") -> Response:  # noqa: A002  # the contract's word
+        """What was spent, what premium would have cost, what was saved; a week by default."""
+        reader = reader_of(parts, request.headers)
+        if format not in ("json", "csv"):
+            raise RequestError("format: must be json or csv", param="format")
+        now_ms = parts.clock.now_ms()
+        to_ms = parse_moment(request.query_params.get("to"), "to", now_ms)
+        from_ms = parse_moment(request.query_params.get("from"), "from", to_ms - WEEK_MS)
+        if from_ms >= to_ms:
+            raise RequestError("from: must be before `to`", param="from")
+        query = RequestQuery(from_ms=from_ms, to_ms=to_ms)
+        if not reader.sees_all:
+            own = {"team": reader.team} if reader.team is not None else {"key_id": reader.key_id}
+            query = replace(query, **own)
+        report = await report_of(parts.ledger, parts.gateway.policy, query, parse_groups(group_by))
+        return Response(csv_of(report), media_type="text/csv") if format == "csv" else JSONResponse(report)
+
+    return routes
