@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from router.catalog.entry_prices import schedule_of
@@ -124,16 +124,33 @@ class Catalog:
         return card
 
     def close_names(self, name: str, limit: int = 3) -> tuple[str, ...]:
-        """Names of the map that the given one may have meant, nearest first."""
-        bare = name.rsplit("/", 1)[-1]
-        return tuple(difflib.get_close_matches(name, self.entries, limit, 0.75)) or tuple(
-            difflib.get_close_matches(bare, self.entries, limit, 0.75)
-        )
+        """Names as a policy writes them that the given one may have meant, nearest first."""
+        known = {key if "/" in key else f"{_provider_of(entry)}/{key}" for key, entry in self.entries.items()}
+        close = difflib.get_close_matches(name, sorted(known), limit, 0.75)
+        if close:
+            return tuple(close)
+        # Without its provider, or with another one: compare what comes after.
+        of_bare: dict[str, str] = {}
+        for each in sorted(known, key=lambda each: (each.count("/"), each)):
+            of_bare.setdefault(each.rsplit("/", 1)[-1], each)
+        return tuple(of_bare[bare] for bare in difflib.get_close_matches(name.rsplit("/", 1)[-1], of_bare, limit, 0.75))
+
+
+def _provider_of(entry: Mapping[str, object]) -> str:
+    stated = str(entry.get("litellm_provider", ""))
+    return next((provider for provider, names in HOSTED_AS.items() if stated in names), stated)
+
+
+def _refuse_constant(text: str) -> object:
+    raise ValueError(f"{text} is no price")
 
 
 def parse_catalog(raw: bytes) -> Catalog:
     """The catalogue of a price map's bytes, numbers as exact decimals. Raises ValueError on what is no such map."""
-    entries = json.loads(raw, parse_float=Decimal)
+    try:
+        entries = json.loads(raw, parse_float=Decimal, parse_constant=_refuse_constant)
+    except InvalidOperation as error:
+        raise ValueError("a number that no decimal holds") from error
     if not isinstance(entries, dict):
         raise ValueError("a price map is a JSON object")  # noqa: TRY004  # the bytes are wrong, not a caller's type
     entries.pop("sample_spec", None)

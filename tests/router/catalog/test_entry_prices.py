@@ -33,9 +33,7 @@ def test_every_bucket_stated() -> None:
         cache_creation_input_token_cost_above_1hr=2,
         output_cost_per_reasoning_token=6,
     )
-    assert schedule(entry).tiers == (
-        PriceTier(-1, 1 * USD, USD // 10, 5 * USD // 4, 2 * USD, 5 * USD, 6 * USD),
-    )
+    assert schedule(entry).tiers == (PriceTier(-1, 1 * USD, USD // 10, 5 * USD // 4, 2 * USD, 5 * USD, 6 * USD),)
 
 
 def test_missing_cache_prices_are_plain_input_and_reasoning_is_output() -> None:
