@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from router.simulator.instances import instance_of
+from router.simulator.refusals import invalid
 from router.simulator.tokens import bytes_of_tokens, tokens_of_answer
 from router.simulator.traffic import OUTPUT_QUANTILES, quantile_of
 from router.simulator.words import arithmetic_answer, composed_text, name_words, words_of
@@ -96,7 +97,7 @@ def drawn_answer(ask: Ask, draw: Random, seed: int, answer_tokens: int | None = 
     """
     reasoning = 0
     if ask.effort > 0:
-        reasoning = max(16, int(REASONING_TOKENS_MEDIAN * ask.effort * exp(draw.gauss(0.0, 0.9))))
+        reasoning = max(16, int(REASONING_TOKENS_MEDIAN * ask.effort * _noise(draw, 0.9)))
         reasoning = min(reasoning, ask.output_tokens_max)
     room = ask.output_tokens_max - reasoning
     calls = _drawn_calls(ask, draw)
@@ -106,7 +107,7 @@ def drawn_answer(ask: Ask, draw: Random, seed: int, answer_tokens: int | None = 
             return Answer("", calls, tokens, reasoning, "tool")
         return Answer("", (), room, reasoning, "length")
     if ask.schema is not None:
-        text = orjson.dumps(instance_of(ask.schema, draw, ask.question)).decode()
+        text = orjson.dumps(_instance(ask.schema, draw, ask.question)).decode()
     else:
         text = _drawn_prose(ask, draw, seed, answer_tokens)
     return _within(ask, text, reasoning, room)
@@ -128,6 +129,11 @@ def truncated_answer(ask: Ask, answer: Answer) -> Answer:
 def empty_answer() -> Answer:
     """The model ends its turn at once, with nothing said and nothing billed but the prompt."""
     return Answer("", (), 0, 0, "stop")
+
+
+def _noise(draw: Random, sigma: float) -> float:
+    """A lognormal factor of median 1, within three sigma."""
+    return exp(min(3.0, max(-3.0, draw.gauss(0.0, 1.0))) * sigma)
 
 
 def _within(ask: Ask, text: str, reasoning: int, room: int) -> Answer:
@@ -152,7 +158,7 @@ def _drawn_prose(ask: Ask, draw: Random, seed: int, answer_tokens: int | None) -
         return exact
     digest = hashlib.blake2b(f"{seed}:{ask.question}".encode("utf-8", "surrogatepass"), digest_size=7).digest()
     typical = quantile_of(OUTPUT_QUANTILES, int.from_bytes(digest, "big") / 2**56)
-    tokens = typical * VERBOSITY[ask.vendor] * exp(draw.gauss(0.0, 0.25))
+    tokens = typical * VERBOSITY[ask.vendor] * _noise(draw, 0.25)
     # the counted tokens are of a Llama-like tokenizer: verbosity is about text, the vendor's own ratio comes on top
     size = bytes_of_tokens(min(tokens, 1.0 * ask.output_tokens_max * 1.6 + 8), "openai")
     return composed_text(draw, max(size, 8))
@@ -179,7 +185,15 @@ def _drawn_calls(ask: Ask, draw: Random) -> tuple[ToolCall, ...]:
     return tuple(_call_of(tool, draw, ask.question) for tool in chosen)
 
 
+def _instance(schema: dict[str, Any], draw: Random, question: str) -> Any:  # noqa: ANN401 - any JSON value
+    """A value of the schema; a schema that cannot be followed is refused, as vendors do."""
+    try:
+        return instance_of(schema, draw, question)
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError, RecursionError) as broken:
+        raise invalid("JSON schema is invalid. It must match JSON Schema draft 2020-12.") from broken
+
+
 def _call_of(tool: Tool, draw: Random, question: str) -> ToolCall:
-    made = instance_of(tool.schema, draw, question) if tool.schema else {}
+    made = _instance(tool.schema, draw, question) if tool.schema else {}
     arguments: dict[str, Any] = made if isinstance(made, dict) else {}
     return ToolCall(tool.name, arguments, orjson.dumps(arguments).decode())

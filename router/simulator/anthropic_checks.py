@@ -106,7 +106,7 @@ def check_tools(body: Body) -> None:
     require_known(choice, frozenset({"type", "name", "disable_parallel_tool_use"}), f"tool_choice.{kind}.")
     require(tools or kind == "none", "tool_choice: may only be specified while providing tools")
     if kind == "tool":
-        require(choice.get("name") in names, f"Tool '{choice.get('name')}' not found in provided tools")
+        require(str(choice.get("name")) in names, f"Tool '{choice.get('name')}' not found in provided tools")
 
 
 def check_output_schema(schema: object) -> None:

@@ -125,13 +125,13 @@ class PromptReader:
         require("1h" not in asked[asked.index("5m") :] if "5m" in asked else True, message)
 
     def _read_block(self, block: Body, place: str, role: str = "user") -> None:
-        kind = block.get("type")
+        kind = str(block.get("type"))
         require(
             kind in BLOCK_FIELDS,
             f"{place}.type: Input tag '{kind}' found using 'type' does not match any of the "
             f"expected tags: {', '.join(repr(known) for known in BLOCK_FIELDS)}",
         )
-        require_known(block, BLOCK_FIELDS[str(kind)], f"{place}.{kind}.")
+        require_known(block, BLOCK_FIELDS[kind], f"{place}.{kind}.")
         text, tokens = "", 0
         if kind == "text":
             text = block.get("text", "")
@@ -195,7 +195,8 @@ class PromptReader:
             return str(given["data"]), PDF_PAGE_TOKENS * (1 + len(data) // PDF_PAGE_BYTES)
         types = ", ".join(sorted(IMAGE_TYPES))
         require(
-            given.get("media_type") in IMAGE_TYPES, f"{place}.image.source.base64.media_type: Input should be {types}"
+            str(given.get("media_type")) in IMAGE_TYPES,
+            f"{place}.image.source.base64.media_type: Input should be {types}",
         )
         if len(str(given["data"])) > IMAGE_BYTES_MAX:
             raise invalid(

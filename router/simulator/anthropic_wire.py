@@ -192,7 +192,7 @@ def _effort_of(body: Body, model: Model) -> float:
     require(isinstance(config, dict), "output_config: Input should be a valid dictionary")
     extra = sorted(set(config) - {"effort", "format"})
     require(not extra, f"output_config.{extra[0] if extra else ''}: Extra inputs are not permitted")
-    named = config.get("effort") or "high"
+    named = str(config.get("effort") or "high")
     require(named in EFFORTS, "output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'")
     thinking = body.get("thinking")
     if thinking is None:
@@ -292,10 +292,8 @@ def _blocks(ask: Ask, answer: Answer, ticket: Ticket) -> list[dict[str, Any]]:
         blocks.append({"type": "text", "text": answer.text})
     for index, call in enumerate(answer.calls):
         tool_id = f"toolu_01{index:02d}{ticket.mark[:20]}"
-        blocks.append(
-            {"type": "tool_use", "id": tool_id, "name": call.name, "input": call.arguments, "_text": call.text}
-        )
-    return blocks if ask.is_stream else [{k: v for k, v in block.items() if k != "_text"} for block in blocks]
+        blocks.append({"type": "tool_use", "id": tool_id, "name": call.name, "input": call.arguments})
+    return blocks
 
 
 def _block_events(index: int, block: dict[str, Any], pieces: int | None) -> list[bytes]:
@@ -311,7 +309,7 @@ def _block_events(index: int, block: dict[str, Any], pieces: int | None) -> list
         deltas.append({"type": "signature_delta", "signature": block["signature"]})
     else:
         start = {"type": "tool_use", "id": block["id"], "name": block["name"], "input": {}}
-        parts = ["", *pieces_of(block["_text"], PIECE_CHARACTERS, None)]
+        parts = ["", *pieces_of(orjson.dumps(block["input"]).decode(), PIECE_CHARACTERS, None)]
         deltas = [{"type": "input_json_delta", "partial_json": part} for part in parts]
     return [
         _event("content_block_start", index=index, content_block=start),

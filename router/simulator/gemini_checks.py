@@ -75,11 +75,18 @@ def check_schema(schema: object, place: str, depth: int = 0) -> None:
     require(isinstance(properties, dict), f"Invalid value at '{place}.properties'")
     for name, sub in properties.items():
         check_schema(sub, f"{place}.properties[{name}]", depth + 1)
-    for name in known.get("required") or []:
-        require(name in properties, f"* GenerateContentRequest.{place}.required: property is not defined: {name}")
+    required = known.get("required") or []
+    require(isinstance(required, list), f"Invalid value at '{place}.required'")
+    for name in required:
+        require(
+            isinstance(name, str) and name in properties,
+            f"* GenerateContentRequest.{place}.required: property is not defined: {name}",
+        )
     if "items" in known:
         check_schema(known["items"], f"{place}.items", depth + 1)
-    for index, sub in enumerate(known.get("anyOf") or []):
+    branches = known.get("anyOf") or []
+    require(isinstance(branches, list), f"Invalid value at '{place}.any_of'")
+    for index, sub in enumerate(branches):
         check_schema(sub, f"{place}.any_of[{index}]", depth + 1)
 
 
@@ -125,7 +132,9 @@ def read_tools(tools: Any) -> list[Body]:  # noqa: ANN401 - any JSON value
     known = frozenset({"functionDeclarations", "googleSearch", "codeExecution", "urlContext", "googleSearchRetrieval"})
     for index, tool in enumerate(tools):
         group = require_known(tool, known, f"tools[{index}]")
-        for at, given in enumerate(group.get("functionDeclarations") or []):
+        declarations = group.get("functionDeclarations") or []
+        require(isinstance(declarations, list), f"Invalid value at 'tools[{index}].function_declarations'")
+        for at, given in enumerate(declarations):
             place = f"tools[{index}].function_declarations[{at}]"
             fields = frozenset(
                 {

@@ -106,7 +106,7 @@ def _part_tokens(part: Body, model: Model, place: str) -> int:
 def _media_tokens(part: Body, model: Model, place: str) -> int:
     key = "inlineData" if "inlineData" in part else "fileData"
     blob = camel_keys(part[key]) if isinstance(part[key], dict) else {}
-    mime = blob.get("mimeType")
+    mime = str(blob.get("mimeType"))
     if key == "fileData":
         require(isinstance(blob.get("fileUri"), str) and blob["fileUri"], f"Invalid value at '{place}.file_data'")
         return tokens_of_image(None, VENDOR)

@@ -235,7 +235,7 @@ def _effort_of(config: Body, model: Model) -> float:
 
 
 def _check_against_model(config: Body, model: Model) -> None:
-    limit, asked = model.output_tokens_max, config.get("maxOutputTokens", 1)
+    limit, asked = model.output_tokens_max, config.get("maxOutputTokens") or 1
     message = (
         f"Unable to submit request because it has a maxOutputTokens value of {asked} but the supported range is from "
         f"1 (inclusive) to {limit + 1} (exclusive). Update the value and try again."
@@ -256,6 +256,8 @@ def _tool_mode(body: Body, declared: list[Body]) -> tuple[str, frozenset[str]]:
     is_known = mode in ("AUTO", "ANY", "NONE", "VALIDATED", "MODE_UNSPECIFIED")
     require(is_known, "Invalid value at 'tool_config.function_calling_config.mode'")
     names = calling.get("allowedFunctionNames") or []
+    is_sound = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    require(is_sound, "Invalid value at 'tool_config.function_calling_config.allowed_function_names'")
     message = "Allowed function names should be set only when function calling mode is ANY."
     require(not names or mode in ("ANY", "VALIDATED"), message)
     offered = {tool["name"] for tool in declared}

@@ -164,7 +164,7 @@ def read_messages(messages: object, *, has_vision: bool) -> Prompt:
         text, tokens = _content(content, place, has_vision=has_vision)
         prompt.tokens += MESSAGE_TOKENS[VENDOR] + tokens
         if role == "tool":
-            known = message.get("tool_call_id") in open_calls
+            known = str(message.get("tool_call_id")) in open_calls
             problem = "messages with role 'tool' must be a response to a preceding message with 'tool_calls'."
             require(known, f"Invalid parameter: {problem}", param=f"{place}.role")
             open_calls.discard(str(message["tool_call_id"]))

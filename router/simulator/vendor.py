@@ -116,11 +116,12 @@ class Vendor:
             rule = self.faults.drawn(ask.model.name, digest)
             if rule is not None and rule.fault in UNBILLED:
                 return self._failed(request, rule, ticket)
+            reply = self._accepted(request, ask, digest, ticket, rule)
         except RefusedError as refused:
             rejection = self.wire.rejection_of(refused, ticket.request_id)
             self.bill.unbilled[str(rejection.status)] += 1
             return self._rejected(rejection, ticket)
-        return await self._deliver(request, self._accepted(request, ask, digest, ticket, rule))
+        return await self._deliver(request, reply)
 
     def _opened(self, path: str, raw: bytes) -> tuple[bytes, Ticket]:
         """The call's own digest (of seed, content and how often that content came before) and its names."""
