@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from router.ports import Call
 
 MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "named": "ANY"}
+# Calls in a history need the signature of the thought behind them, and Chat Completions has no place for one: Google's
+# documented word for a call that comes from elsewhere.
+NO_SIGNATURE = "skip_thought_signature_validator"
 THINKING_LEVELS = {"none": "low", "minimal": "low", "low": "low", "medium": "medium"}
 SAMPLING = {
     "temperature": "temperature",
@@ -105,7 +108,8 @@ def _part(part: Part, names: Mapping[str, str]) -> dict[str, object] | None:
         case Image(url=None):
             return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
         case ToolCall():
-            return {"functionCall": {"name": part.name, "args": arguments_of(part)}}
+            call = {"name": part.name, "args": arguments_of(part)}
+            return {"functionCall": call, "thoughtSignature": NO_SIGNATURE}
         case ToolResult():
             text = "\n".join(inner.text for inner in part.parts if isinstance(inner, Text))
             response = {"error": text} if part.is_error else {"result": text}
