@@ -139,9 +139,10 @@ def test_a_spoilt_request_is_served_or_refused_never_a_crash(name: str, data: st
     target[path[-1]] = data.draw(junk)
     try:
         assert served(name, body, draw)
-        return
     except RefusedError as caught:
         refused = caught
+    else:
+        return
     rejection = WIRES[name].rejection_of(refused, "req")
     assert 400 <= rejection.status < 500
     assert refused.message
