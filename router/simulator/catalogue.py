@@ -173,7 +173,7 @@ def _overridden(model: Model, override: PriceOverride) -> Model:
         reasoning=per_token("reasoning", "output"),
         cache_read=per_token("cache_read", "input"),
         cache_write_5m=write_5m,
-        cache_write_1h=per_token("cache_write_1h", "cache_write_5m") if "cache_write_5m" in override else write_5m,
+        cache_write_1h=per_token("cache_write_1h", "cache_write_5m" if "cache_write_5m" in override else "input"),
     )
     return replace(model, tariffs=(tariff,))
 

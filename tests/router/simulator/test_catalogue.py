@@ -80,6 +80,22 @@ def test_an_override_keeps_what_the_catalogue_says_beside_the_price() -> None:
     assert model.cost_usd_of(Usage(cache_read=10, cache_write_1h=10)) == Decimal("0.000011")
 
 
+@pytest.mark.parametrize(
+    ("given_prices", "expected"),
+    [
+        ({}, "2"),
+        ({"cache_write_5m": 3}, "6"),
+        ({"cache_write_1h": 5}, "6"),
+        ({"cache_write_5m": 3, "cache_write_1h": 5}, "8"),
+    ],
+)
+def test_a_contract_falls_back_to_the_plain_input_price(given_prices: dict[str, int], expected: str) -> None:
+    priced = load_catalogue(prices_override={"m": {"input": 1, "output": 2} | given_prices})
+    model = priced.find("anthropic", "m")
+    assert model is not None
+    assert model.cost_usd_of(Usage(cache_write_5m=1_000_000, cache_write_1h=1_000_000)) == Decimal(expected)
+
+
 buckets = st.integers(min_value=0, max_value=400_000)
 
 
