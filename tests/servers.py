@@ -11,6 +11,7 @@ import ctypes
 import importlib.util
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
@@ -79,6 +80,13 @@ class PostgresServer:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://postgres@/{database}?host={self.folder}"
 
+    def create_database(self) -> str:
+        """An empty database of its own; returns its URL."""
+        name = f"t{secrets.token_hex(6)}"
+        done = self._run("bin/createdb", "-h", str(self.folder), "-U", "postgres", name)
+        assert done.returncode == 0, done.stderr.decode()
+        return self.url(name)
+
     def start(self) -> None:
         settings = {"listen_addresses": "", "unix_socket_directories": self.folder, "max_connections": 50}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -88,7 +96,7 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                preexec_fn=_end_with_parent,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, and no thread of ours holds its locks
                 **self._identity(),
             )
         deadline = time.monotonic() + START_S
@@ -106,7 +114,7 @@ class PostgresServer:
 
     def close(self) -> None:
         if self.process is not None:
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(signal.SIGQUIT)  # nothing here is worth a last checkpoint
             try:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:

@@ -25,9 +25,9 @@ KNOWN = "sqlite:///path, postgresql://user:password@host/database, memory://"
 
 
 def sqlite_path_of(url: str | None, home: Path) -> Path | None:
-    """The file that the URL names (``ledger.db`` in the home without a URL); None where it is not SQLite's."""
+    """The file that the URL names (``ledger.sqlite`` in the home without a URL); None where it is not SQLite's."""
     if not url:
-        return home / "ledger.db"
+        return home / "ledger.sqlite"
     return Path(url.removeprefix(SQLITE_PREFIX)) if url.startswith(SQLITE_PREFIX) else None
 
 
@@ -104,3 +104,24 @@ async def _open_postgres(url: str, clock: Clock, writer_id: str, *, may_migrate:
     except POSTGRES_ERRORS as error:
         raise LedgerUnavailableError(f"PostgreSQL cannot be reached: {type(error).__name__}") from error
     return SqlLedger(PostgresWriter(url, writer_id=writer_id), PostgresReads(pool), clock, dialect="postgresql")
+
+
+async def rebuild_ledger(url: str | None, *, home: Path = HOME) -> int:
+    """Fold every request of a SQL ledger again from its lines; returns how many. Raises LedgerUnavailableError."""
+    from router.stores.sql.rebuild import rebuild_postgres, rebuild_sqlite  # noqa: PLC0415
+
+    path = sqlite_path_of(url, home)
+    if path is not None:
+        return await asyncio.get_running_loop().run_in_executor(None, rebuild_sqlite, path)
+    import asyncpg  # noqa: PLC0415
+
+    from router.stores.sql.reads import POSTGRES_ERRORS  # noqa: PLC0415
+
+    try:
+        connection = await asyncpg.connect(url)
+    except POSTGRES_ERRORS as error:
+        raise LedgerUnavailableError(f"PostgreSQL cannot be reached: {type(error).__name__}") from error
+    try:
+        return await rebuild_postgres(connection)
+    finally:
+        await connection.close()
