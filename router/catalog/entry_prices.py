@@ -7,7 +7,7 @@ service's (`_batches`, `_flex`). The rules for what it does not state:
 - a cache read or write without any price is plain input; a one-hour write is a five-minute write;
 - Fireworks bills a cache read at half of plain input unless it states another price;
 - reasoning is output;
-- a service's cache price is the standard one: a discount is never assumed.
+- what a service does not price costs as in the standard service, its tiers too: a discount is never assumed.
 """
 
 from __future__ import annotations
@@ -47,13 +47,21 @@ def price_of(entry: Mapping[str, object], key: str) -> NanoUsdPerMtok | None:
     return price_per_mtok_of(Decimal(value))
 
 
-def _stated(entry: Mapping[str, object], suffix: str, below: Stated | None) -> Stated:
-    """What the entry states under the suffix, over what the tier below states."""
+def _stated(entry: Mapping[str, object], suffixes: tuple[str, ...], below: Stated | None) -> Stated:
+    """What the entry states under the first suffix that it has, over what the tier below states."""
     found = dict(below or {})
+    restates_output = False
     for key in TIER_KEYS:
-        price = price_of(entry, key + suffix)
+        prices = (price_of(entry, key + suffix) for suffix in suffixes)
+        price = next((each for each in prices if each is not None), None)
         if price is not None:
             found[key] = price
+            restates_output |= key == OUTPUT
+    reasoning = price_of(entry, REASONING + suffixes[0])
+    if reasoning is not None:
+        found[REASONING] = reasoning
+    elif restates_output:  # the reasoning of the tier below would be half a price
+        found.pop(REASONING, None)
     return found
 
 
@@ -72,25 +80,14 @@ def _tier_of(stated: Stated, above: int) -> PriceTier:
 
 
 def _thresholds(entry: Mapping[str, object], service: str) -> list[int]:
-    """The context tiers of a service, in thousands of tokens, rising."""
+    """The context tiers of the standard service and of this one, in thousands of tokens, rising."""
     found = set()
     for key in entry:
-        if not key.endswith(service) or not key.startswith(TIER_KEYS):
-            continue
-        match = TIER.search(key.removesuffix(service))
-        if match:
-            found.add(int(match[1]))
+        if key.startswith(TIER_KEYS):
+            match = TIER.search(key.removesuffix(service))
+            if match:
+                found.add(int(match[1]))
     return sorted(found)
-
-
-def _with_reasoning(stated: Stated, entry: Mapping[str, object], suffix: str, *, is_base: bool) -> Stated:
-    """Reasoning has its own price where the tier states one; a tier with its own output price bills that for it."""
-    reasoning = price_of(entry, REASONING + suffix)
-    if reasoning is not None:
-        stated[REASONING] = reasoning
-    elif not is_base and price_of(entry, OUTPUT + suffix) is not None:
-        stated.pop(REASONING, None)
-    return stated
 
 
 def _schedule_of_table(entry: Mapping[str, object], table: list[object]) -> PriceSchedule | None:
@@ -98,7 +95,7 @@ def _schedule_of_table(entry: Mapping[str, object], table: list[object]) -> Pric
     tiers: list[PriceTier] = []
     rows = [row for row in table if isinstance(row, dict) and isinstance(row.get("range"), list)]
     for row in sorted(rows, key=lambda row: Decimal(row["range"][0])):
-        stated = _with_reasoning(_stated(row, "", None), row, "", is_base=True)
+        stated = _stated(row, ("",), None)
         if INPUT not in stated:
             return None
         output = price_of(entry, OUTPUT)
@@ -121,15 +118,10 @@ def schedule_of(entry: Mapping[str, object], service: str = "") -> PriceSchedule
     is_inclusive = provider in INCLUSIVE_PROVIDERS
     tiers: list[PriceTier] = []
     stated: Stated | None = None
-    standard: Stated | None = None
     for thousands in (0, *_thresholds(entry, service)):
         tier = f"_above_{thousands}k_tokens" if thousands else ""
-        stated = _stated(entry, tier + service, stated)
-        stated = _with_reasoning(stated, entry, tier + service, is_base=not thousands)
-        standard = _stated(entry, tier, standard)
-        whole = {key: standard[key] for key in CACHE_KEYS if key in standard} | stated
+        stated = _stated(entry, (tier + service, tier), stated)
         if provider in HALF_PRICE_CACHE_PROVIDERS:
-            whole.setdefault(CACHE_READ, whole[INPUT] // 2)
-        above = thousands * 1_000 - is_inclusive if thousands else BASE_TIER_ABOVE
-        tiers.append(_tier_of(whole, above))
+            stated.setdefault(CACHE_READ, stated[INPUT] // 2)
+        tiers.append(_tier_of(stated, thousands * 1_000 - is_inclusive if thousands else BASE_TIER_ABOVE))
     return PriceSchedule(tuple(tiers))

@@ -143,6 +143,20 @@ def test_a_services_missing_cache_price_is_the_standard_one_of_the_same_tier() -
     assert [tier.cache_read for tier in schedule(entry, "_batches").tiers] == [USD // 5, 2 * USD // 5]
 
 
+def test_a_tier_that_a_service_does_not_price_costs_as_in_the_standard_service() -> None:
+    entry = entry_of(
+        input_cost_per_token=2,
+        output_cost_per_token=8,
+        input_cost_per_token_above_200k_tokens=4,
+        input_cost_per_token_flex=1,
+        output_cost_per_token_flex=4,
+        output_cost_per_reasoning_token=9,
+    )
+    tiers = schedule(entry, "_flex").tiers
+    assert [(tier.above_input_tokens, tier.input) for tier in tiers] == [(-1, 1 * USD), (200_000, 4 * USD)]
+    assert [(tier.output_text, tier.output_reasoning) for tier in tiers] == [(4 * USD, 4 * USD)] * 2
+
+
 def test_another_services_tiers_do_not_leak_into_the_standard_schedule() -> None:
     entry = entry_of(
         input_cost_per_token=2,
