@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     Floats: TypeAlias = NDArray[np.float32]
 
-HIDDEN, SKILLS = 96, 6
-EPOCHS, BATCH, RATE, DECAY, DROPOUT = 12, 512, 2e-3, 1e-2, 0.3
+HIDDEN, SKILLS = 96, 12
+EPOCHS, BATCH, RATE, DECAY, DROPOUT = 40, 512, 2e-3, 1e-3, 0.3
 B1, B2 = 0.9, 0.999
 
 
@@ -78,6 +78,24 @@ def fit_network(
         if progress is not None:
             progress(epoch + 1, total / n)
     return Network(*p)
+
+
+def joined(networks: Sequence[Network]) -> Network:
+    """The networks' mean in log-odds, as one network of the same shape of arrays: their skills stand side by side."""
+    count = len(networks)
+    skill_w = np.zeros((sum(len(each.hidden_b) for each in networks), SKILLS * count), dtype=np.float32)
+    row = 0
+    for index, each in enumerate(networks):
+        skill_w[row : row + len(each.hidden_b), SKILLS * index : SKILLS * (index + 1)] = each.skill_w
+        row += len(each.hidden_b)
+    return Network(
+        np.hstack([each.hidden_w for each in networks]),
+        np.hstack([each.hidden_b for each in networks]),
+        skill_w,
+        np.hstack([each.skill_b for each in networks]),
+        np.hstack([each.slope for each in networks]) / np.float32(count),
+        np.mean([each.offset for each in networks], axis=0),
+    )
 
 
 def _gradients(

@@ -39,7 +39,7 @@ models:
     api_base: "{openai}"
     price_usd_per_mtok: {{input: 0.88, output: 0.88}}
     output_tokens_max: 8192
-    capabilities: [tools, parallel_tools, response_schema, system, vision]
+    capabilities: [tools, parallel_tools, response_schema, system]
 routing:
   premium: claude-opus
   quality_tiers: {{premium: 0.0, high: 0.02, balanced: 0.05, economy: 0.15}}

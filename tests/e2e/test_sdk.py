@@ -89,6 +89,8 @@ def test_every_vendor_answers_plain_streamed_tools_schema_and_pictures(client: O
         )
         assert {"name", "age"} == set(json.loads(shaped.choices[0].message.content or "")), model
 
+        if model == "llama-70b":
+            continue  # the host's own card says that it sees nothing
         picture: Any = [
             {
                 "role": "user",
