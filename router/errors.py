@@ -40,7 +40,7 @@ class RouterError(Exception):
     """Any failure that Tollgate itself raises on purpose.
 
     ``code`` is stable API (contract: Errors), ``param`` names the field at fault where there is one, ``data`` holds
-    numbers and names for the edge to render, and ``headers`` go out with the answer.
+    numbers and names for the edge to render. ``decision_id`` is set once the failed request is in the ledger.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -53,6 +53,7 @@ class RouterError(Exception):
         self.message = message
         self.param = param
         self.data: Mapping[str, object] = data or {}
+        self.decision_id: str | None = None
 
     @property
     def error_type(self) -> str:

@@ -70,7 +70,11 @@ class Gateway:
     async def answer(self, request: Request, caller: Caller, terms: Terms) -> Answer:
         """Decide, call, settle. Raises RequestError, AdmissionError, ProviderError or StoreError."""
         job = self._job(request, caller, terms)
-        reply, hold = await self.dispatch.complete(job)
+        try:
+            reply, hold = await self.dispatch.complete(job)
+        except RouterError as error:
+            error.decision_id = job.decision.decision_id
+            raise
         hold.vendor_id = reply.vendor_id
         hold.settle(reply.usage, "answered", finish_reason=reply.finish_reason)
         return Answer(reply, hold.bill())
@@ -78,7 +82,11 @@ class Gateway:
     async def open_stream(self, request: Request, caller: Caller, terms: Terms) -> AnswerStream:
         """The same for a stream, which settles when it ends, breaks, or its client leaves."""
         job = self._job(request, caller, terms)
-        stream, hold = await self.dispatch.open_stream(job)
+        try:
+            stream, hold = await self.dispatch.open_stream(job)
+        except RouterError as error:
+            error.decision_id = job.decision.decision_id
+            raise
         return AnswerStream(stream, hold, job, background=self.background)
 
     def route(self, request: Request, caller: Caller, terms: Terms) -> Decision:
@@ -99,7 +107,7 @@ class Gateway:
         try:
             decision = decide(request, caller, terms, now.policy, self.quality, decision_id=decision_id)
         except RouterError as error:
-            self.reject(error, caller, terms, request.surface)
+            error.decision_id = self.reject(error, caller, terms, request.surface)
             raise
         subject = subject_of(request, caller, terms, decision, self.salt)
         return Job(request, decision, Account(subject, started_s), now.policy, now.deployments)

@@ -76,6 +76,11 @@ class AnswerStream:
         """The settings that were left out because the model refuses them."""
         return self._hold.candidate.dropped
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether the next event has arrived already, so that one write can carry it along with the last."""
+        return bool(getattr(self._stream, "has_ready", False))
+
     def __aiter__(self) -> AnswerStream:
         return self
 
