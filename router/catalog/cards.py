@@ -98,7 +98,7 @@ class Catalog:
     """The pinned map. ``revision`` is its sha256; cards are built when first asked for."""
 
     revision: str
-    entries: Mapping[str, Mapping[str, object]]
+    entries: Mapping[str, Mapping[str, object]] = field(repr=False)
     _built: dict[str, ModelCard] = field(default_factory=dict, repr=False, compare=False)
 
     def key_of(self, provider_model: str) -> str | None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
+# Read by litellm's first import, whichever test makes it: without it the map would come from the network.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 pytestmark = pytest.mark.filterwarnings("ignore")  # litellm's own warnings are not what is tested
 
 OUR_FAMILIES = re.compile(r"claude|gemini|llama", re.IGNORECASE)
@@ -57,7 +59,6 @@ def catalog() -> Catalog:
 
 @pytest.fixture(scope="module")
 def litellm() -> ModuleType:
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm
 
     litellm.suppress_debug_info = True
