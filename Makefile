@@ -2,8 +2,6 @@
 #   make run            the gateway, with simulated vendors when there is no provider key
 #   make test           every test, against a real Redis and a real PostgreSQL from wheels
 #   make check          formatting, lint, types, import contracts, licences of the lock
-#   make test-browser   the dashboard in a real browser (installs Debian's chromium where it may)
-#   make bench          the figures of docs/benchmarks.md, beside LiteLLM's proxy
 #   make lock           re-pins every dependency with hashes
 #   make prices         refreshes the pinned price catalogue from the installed litellm and prints the differences
 
@@ -24,7 +22,7 @@ RUN_FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(PO
 
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: run test test-browser check check-all lock prices bench wheel clean
+.PHONY: run test check check-all lock prices wheel clean
 
 check-all: check test
 
@@ -50,10 +48,6 @@ run: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not browser" $(TEST_FLAGS)
 
-test-browser: $(VENV)/.dev
-	@bash scripts/ensure_chromium.sh
-	$(BIN)/python -m pytest -m browser $(TEST_FLAGS)
-
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -61,7 +55,6 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict policies compose.yaml
 	$(BIN)/python scripts/check_house.py
-	$(BIN)/python scripts/check_container.py
 
 wheel: $(VENV)/.dev
 	$(UV) build --wheel --no-build-isolation --python $(BIN)/python --out-dir dist
@@ -74,9 +67,6 @@ lock: $(BIN)/uv
 
 prices: $(VENV)/.dev
 	$(BIN)/python scripts/refresh_prices.py
-
-bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks all
 
 clean:
 	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

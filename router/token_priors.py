@@ -165,7 +165,7 @@ def output_tokens_of(
 
 
 def hold_tokens_of(*, body_bytes: int, messages: int, images: int) -> int:
-    """A hard ceiling of a request's input tokens: a token covers at least a byte, and JSON is never shorter than its text.
+    """A hard ceiling of input tokens: a token covers at least a byte, and JSON is never shorter than its text.
 
     Images given by address weigh nothing in the body: each counts as the dearest vendor's largest.
     """

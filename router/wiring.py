@@ -124,24 +124,15 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         session = await stack.enter_async_context(open_session())
         background = Background()
         stack.push_async_callback(background.aclose, SHUTDOWN_GRACE_S)
-        upstream = watch.policy.upstream
         admission = Admission(ledger, telemetry, clock)
         dispatch = Dispatch(
             providers=providers_of(session),
             admission=admission,
             ledger=ledger,
             clock=clock,
-            cooldowns=Cooldowns(upstream.cooldown_failures, upstream.cooldown_s),
+            cooldowns=cooldowns_of(watch.policy),
         )
-        gateway = Gateway(
-            in_force=lambda: current[0],
-            quality=quality,
-            admission=admission,
-            dispatch=dispatch,
-            clock=clock,
-            background=background,
-            salt=salt,
-        )
+        gateway = Gateway(lambda: current[0], quality, admission, dispatch, clock, background, salt)
         parts = ServerParts(
             gateway=gateway,
             ledger=ledger,
@@ -160,6 +151,11 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         sweeping = asyncio.ensure_future(sweep_leases(ledger, clock))
         stack.push_async_callback(stop_all, watching, sweeping)
         yield Assembled(app, gateway, ledger, is_simulated=urls is not None)
+
+
+def cooldowns_of(policy: Policy) -> Cooldowns:
+    """The deployments' health, as the policy at start wants it kept."""
+    return Cooldowns(policy.upstream.cooldown_failures, policy.upstream.cooldown_s)
 
 
 @contextlib.contextmanager

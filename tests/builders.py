@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 from router.catalog import ModelCard, contract_schedule
 from router.chat import Message, Request, Text
 from router.decision import Candidate
 from router.policy import Policy, PolicyModel
-from decimal import Decimal
 
 CAPABLE = frozenset({"vision", "tools", "parallel_tools", "response_schema", "reasoning", "system", "prompt_caching"})
 

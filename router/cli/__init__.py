@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from router.cli.ledger import app as ledger_app
 from router.errors import RouterError
 
 EXIT_OK, EXIT_FINDINGS, EXIT_USAGE, EXIT_CONFIGURATION = 0, 1, 2, 3
@@ -20,6 +21,8 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="Virtual keys: who may ask, for which tiers and models.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(ledger_app, name="ledger")
+
 
 Policy = Annotated[str | None, typer.Option("--policy", help="Policy file [env TOLLGATE_POLICY; default: shipped].")]
 Home = Annotated[str | None, typer.Option("--home", help="Folder of ledger and keys [env TOLLGATE_HOME; .tollgate].")]
@@ -132,7 +135,8 @@ def keys_create(
     """Make a key. It is shown once, now, and stored as a hash."""
     from router.cli.keys import create
 
-    fields: dict[str, object] = {"team": team, "project": project, "name": name, "tiers": tier or [], "models": model or []}
+    fields: dict[str, object] = {"team": team, "project": project, "name": name}
+    fields |= {"tiers": tier or [], "models": model or []}
     raise typer.Exit(create(fields, tags=tag or [], expires=expires, policy=policy, home=home, as_json=json))
 
 

@@ -195,7 +195,7 @@ async def _export(url: str, export_format: Any, out: str, since_ms: int, *, as_j
 
 def _created(out: str) -> Any:  # noqa: ANN401 - a binary file
     try:
-        return Path(out).open("wb")  # noqa: SIM115 - the caller closes it
+        return Path(out).open("wb")
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written: {error.strerror}") from error
 

@@ -194,25 +194,10 @@ class Folio:
         """The request as its lines add up; None before any line says whose request it is."""
         if self.subject is None:
             return None
-        attempts = self.attempts.values()
         shown = self._shown()
         settled = shown.settlement if shown is not None else None
-        input_tokens = output_tokens = cache_read_tokens = cost = failed_cost = tried = 0
-        premium: CostRange | None = None
-        sources = set()
-        for each in attempts:
-            tried += each.lease_expires_ms is not None
-            cost += each.cost_nanousd
-            failed_cost += 0 if each.has_answered else each.cost_nanousd
-            premium = sum_of(premium, each.premium_cost)
-            if each.settlement is None:
-                continue
-            sources.add(each.settlement.usage_source)
-            tokens = each.settlement.tokens
-            if tokens is not None:
-                input_tokens += tokens.input_tokens
-                output_tokens += tokens.output_tokens
-                cache_read_tokens += tokens.cache_read
+        sums = _sums_of(self.attempts.values())
+        premium = sums.premium
         subject = self.subject
         return RequestRow(
             decision_id=subject.decision_id,
@@ -232,17 +217,17 @@ class Folio:
             premium=subject.premium,
             outcome=_outcome_of(shown),
             error_code=self._error_code(settled, is_tried=shown is not None),
-            attempts=tried,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            cache_read_tokens=cache_read_tokens,
-            cost_nanousd=cost,
-            failed_cost_nanousd=failed_cost,
+            attempts=sums.tried,
+            input_tokens=sums.input_tokens,
+            output_tokens=sums.output_tokens,
+            cache_read_tokens=sums.cache_read_tokens,
+            cost_nanousd=sums.cost_nanousd,
+            failed_cost_nanousd=sums.failed_cost_nanousd,
             premium_low_nanousd=premium.low_nanousd if premium is not None else 0,
             premium_point_nanousd=premium.point_nanousd if premium is not None else 0,
             premium_high_nanousd=premium.high_nanousd if premium is not None else 0,
             is_modelled=premium is not None,
-            usage_source="estimated" if "estimated" in sources else "reported" if "reported" in sources else "none",
+            usage_source=sums.usage_source,
             complexity=subject.complexity,
             expected_loss=subject.expected_loss,
             latency_ms=settled.latency_ms if settled is not None else None,
@@ -267,6 +252,40 @@ class Folio:
         if is_tried or self.rejection is None:
             return settled.error_code if settled is not None else None
         return self.rejection.error_code
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What all attempts of a request add up to."""
+
+    tried: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cost_nanousd: int = 0
+    failed_cost_nanousd: int = 0
+    premium: CostRange | None = None
+    usage_source: str = "none"
+
+
+def _sums_of(attempts: Iterable[Attempt]) -> _Sums:
+    sums = _Sums()
+    sources = set()
+    for each in attempts:
+        sums.tried += each.lease_expires_ms is not None
+        sums.cost_nanousd += each.cost_nanousd
+        sums.failed_cost_nanousd += 0 if each.has_answered else each.cost_nanousd
+        sums.premium = sum_of(sums.premium, each.premium_cost)
+        if each.settlement is None:
+            continue
+        sources.add(each.settlement.usage_source)
+        tokens = each.settlement.tokens
+        if tokens is not None:
+            sums.input_tokens += tokens.input_tokens
+            sums.output_tokens += tokens.output_tokens
+            sums.cache_read_tokens += tokens.cache_read
+    sums.usage_source = "estimated" if "estimated" in sources else "reported" if "reported" in sources else "none"
+    return sums
 
 
 def _outcome_of(shown: Attempt | None) -> str:
