@@ -1,16 +1,27 @@
-"""What a vendor's wire cannot express, so that a request which needs it is not sent there."""
+"""What a vendor's wire cannot express, so that a request which needs it is not sent there.
+
+A gap is only what would change the answer: fields that are advice (`store`, `service_tier`, `user`, ...) have none.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from router.chat import Image
+
 if TYPE_CHECKING:
     from router.chat import Request, Wire
 
-# Chat Completions fields that ask for something which another wire has no word for. Fields that are only advice
-# (`store`, `service_tier`, `user`, ...) are not here: leaving them out changes no answer.
-OPENAI_ONLY_FIELDS = ("logprobs", "logit_bias", "audio", "modalities", "prediction", "web_search_options")
-ANTHROPIC_IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+# Chat Completions fields that ask for something which another wire has no word for.
+OPENAI_ONLY_FIELDS = ("logprobs", "logit_bias", "audio", "prediction", "web_search_options")
+TEXT_ONLY = ["text"]
+# docs: Vision (Anthropic), Image understanding (Gemini).
+IMAGE_TYPES = {
+    "anthropic": frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"}),
+    "gemini": frozenset({"image/jpeg", "image/png", "image/webp", "image/heic", "image/heif"}),
+}
+ANTHROPIC_IMAGE_BASE64_MAX = 5 * 1024 * 1024
+GEMINI_STOPS_MAX = 5
 
 
 def wire_gaps(request: Request, wire: Wire) -> tuple[str, ...]:
@@ -18,12 +29,51 @@ def wire_gaps(request: Request, wire: Wire) -> tuple[str, ...]:
     if wire in ("openai", "litellm"):
         return ()
     gaps = [name for name in OPENAI_ONLY_FIELDS if request.extra.get(name)]
-    images = request.images
-    if wire == "gemini" and any(image.url is not None for image in images):
-        gaps.append("image_url")  # generateContent takes bytes or its own files, it fetches no foreign address
-    if wire == "anthropic" and any(image.data and image.media_type not in ANTHROPIC_IMAGE_TYPES for image in images):
-        gaps.append("image_type")
-    sampling = request.sampling
-    if wire == "anthropic":
-        gaps += [name for name in ("frequency_penalty", "presence_penalty", "seed") if getattr(sampling, name)]
+    if request.extra.get("modalities") not in (None, TEXT_ONLY):
+        gaps.append("modalities")
+    gaps += _image_gaps(request, wire)
+    gaps += _anthropic_gaps(request) if wire == "anthropic" else _gemini_gaps(request)
     return tuple(gaps)
+
+
+def _image_gaps(request: Request, wire: Wire) -> list[str]:
+    images = request.images
+    if not images:
+        return []
+    gaps: list[str] = []
+    if any(image.data and image.media_type not in IMAGE_TYPES[wire] for image in images):
+        gaps.append("image_type")
+    if any(
+        isinstance(part, Image) and message.role in ("system", "assistant")
+        for message in request.messages
+        for part in message.parts
+    ):
+        gaps.append("image_role")  # both take images from users and tools alone
+    urls = [image.url for image in images if image.url is not None]
+    if wire == "gemini":
+        # generateContent takes bytes or its own files, it fetches no foreign address.
+        return [*gaps, "image_url"] if urls else gaps
+    if any(not url.startswith("https://") for url in urls):
+        gaps.append("image_url")
+    if any(image.data and len(image.data) > ANTHROPIC_IMAGE_BASE64_MAX for image in images):
+        gaps.append("image_size")
+    return gaps
+
+
+def _anthropic_gaps(request: Request) -> list[str]:
+    sampling = request.sampling
+    gaps = [name for name in ("frequency_penalty", "presence_penalty") if getattr(sampling, name)]
+    if sampling.seed is not None:
+        gaps.append("seed")
+    if any(not stop.strip() for stop in request.stop):
+        gaps.append("stop_whitespace")  # refused there, and leaving it out would let the answer run on
+    return gaps
+
+
+def _gemini_gaps(request: Request) -> list[str]:
+    gaps: list[str] = []
+    if request.tools and request.allows_parallel_tools is False:
+        gaps.append("parallel_tool_calls")  # it has no switch, and a client that asked for one call may drop the rest
+    if len(request.stop) > GEMINI_STOPS_MAX:
+        gaps.append("stop_count")
+    return gaps

@@ -31,6 +31,7 @@ CAPABILITY_FLAGS: Mapping[str, str] = {
     "supports_system_messages": "system",
     "supports_audio_input": "audio_input",
     "supports_output_config": "output_config",
+    "supports_xhigh_reasoning_effort": "xhigh_effort",
 }
 # The map's flag -> what the model answers with a 400, where it is *explicitly* false: silence refuses nothing.
 REFUSAL_FLAGS: Mapping[str, str] = {
@@ -38,6 +39,7 @@ REFUSAL_FLAGS: Mapping[str, str] = {
     "supports_assistant_prefill": "assistant_prefill",
     "supports_forced_tool_use": "forced_tool_use",
     "supports_tool_choice": "forced_tool_use",
+    "supports_minimal_reasoning_effort": "minimal_effort",
 }
 # The provider that a policy names -> how the map's keys without a provider's prefix call it.
 HOSTED_AS: Mapping[str, tuple[str, ...]] = {

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from router.chat import Finish, Reply, StreamStart, UsageReport
 from router.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
-from router.providers.counts import list_in, object_in, text_in
-from router.providers.openai import delta_events, finish_of, parts_of, usage_of
+from router.providers.counts import count_in, count_or_zero_in, list_in, object_in, text_in
+from router.providers.openai_answer import delta_events, finish_of, parts_of
+from router.providers.openai_answer import usage_of as openai_usage_of
 from router.providers.openai_body import body_of
+from router.providers.refusals import BUSY, REJECTED, SERVER_FAULT, parse_retry_after_s
+from router.tokens import TokenUsage, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from router.chat import StreamEvent
+    from router.policy import Upstream
     from router.ports import Call, ReplyStream
 
-OURS_ALONE = ("stream_options",)
+LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
+# What litellm calls any break of the connection; it carries the status of a server's fault, but no server spoke.
+BROKEN_CONNECTION = "APIConnectionError"
 
 
 def _litellm() -> Any:  # noqa: ANN401  # a module without types
@@ -28,20 +36,64 @@ def _litellm() -> Any:  # noqa: ANN401  # a module without types
 
     litellm.telemetry = False
     litellm.suppress_debug_info = True
+    for name in LOGGERS:  # its error lines quote what vendors say, and vendors quote prompts
+        logging.getLogger(name).disabled = True
     return litellm
 
 
-def _error_of(vendor: str, error: Exception) -> ProviderError:
+def usage_of(usage: object) -> Usage | None:
+    """Disjoint buckets of litellm's `usage`, in which prompt tokens include what the cache read and what it wrote."""
+    plain = openai_usage_of(usage)
+    details = object_in(usage, "prompt_tokens_details")
+    written = count_or_zero_in(usage, "cache_creation_input_tokens")
+    by_ttl = object_in(details, "cache_creation_token_details") or object_in(usage, "cache_creation_token_details")
+    write_1h = count_or_zero_in(by_ttl, "ephemeral_1h_input_tokens")
+    if plain is None or written is None or write_1h is None:
+        return None
+    written = written or count_in(details, "cache_creation_tokens") or 0
+    tokens = plain.tokens
+    if not written:
+        return plain
+    if written > tokens.input_uncached or write_1h > written:
+        return None
+    return Usage(
+        TokenUsage(
+            input_uncached=tokens.input_uncached - written,
+            cache_read=tokens.cache_read,
+            cache_write_5m=written - write_1h,
+            cache_write_1h=write_1h,
+            output_text=tokens.output_text,
+            output_reasoning=tokens.output_reasoning,
+        )
+    )
+
+
+def error_of(vendor: str, error: Exception, *, is_started: bool) -> ProviderError:
     """Exceptions of litellm by the status that they carry; their texts can quote the prompt and are left out."""
-    status = getattr(error, "status_code", None)
-    message = f"{vendor} failed through litellm: {type(error).__name__}"
-    if "Timeout" in type(error).__name__:
+    name, status = type(error).__name__, getattr(error, "status_code", None)
+    message = f"{vendor} failed through litellm: {name}"
+    if isinstance(error, TimeoutError) or "Timeout" in name:
         return ProviderTimeoutError(message, is_billed=True)
-    if status in (400, 404, 413, 422):
-        return ProviderRejectedError(message, status=status)
-    if status in (401, 403):
-        return ProviderError(message, status=status)
-    return ProviderUnavailableError(message, status=status if isinstance(status, int) else None)
+    if not isinstance(status, int):
+        return ProviderError(message, is_billed=is_started)
+    if status in REJECTED:
+        return ProviderRejectedError(message, status=status, is_billed=is_started)
+    if status in BUSY or status >= SERVER_FAULT:
+        headers = getattr(getattr(error, "response", None), "headers", None) or {}
+        retry_after_s = parse_retry_after_s(headers.get("retry-after"))
+        is_billed = is_started or (name == BROKEN_CONNECTION and not _is_refused(error))
+        return ProviderUnavailableError(message, status=status, is_billed=is_billed, retry_after_s=retry_after_s)
+    return ProviderError(message, status=status, is_billed=is_started)
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether the cause is a connection that never came about, so that nothing was sent."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError) or type(cause).__name__ == "ConnectError":
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +102,7 @@ class LongTailProvider:
 
     async def complete(self, call: Call) -> Reply:
         """Ask and wait for the whole answer."""
-        answer = (await self._ask(call, is_streamed=False)).model_dump()
+        answer = (await _ask(call, is_streamed=False)).model_dump()
         choices = list_in(answer, "choices")
         if not choices:
             raise ProviderError(f"{call.deployment.model.vendor} answered without a choice", is_billed=True)
@@ -63,51 +115,80 @@ class LongTailProvider:
         )
 
     async def open_stream(self, call: Call) -> ReplyStream:
-        """Ask for a stream."""
-        return _LongTailStream(await self._ask(call, is_streamed=True), call.deployment.model.vendor)
+        """Ask for a stream; returns at its first event."""
+        chunks = await _ask(call, is_streamed=True)
+        return await LongTailStream(chunks, call.deployment.model.vendor, call.upstream).begin()
 
-    async def _ask(self, call: Call, *, is_streamed: bool) -> Any:  # noqa: ANN401  # litellm's own types
-        body = body_of(call, is_streamed=is_streamed)
-        body["model"] = call.deployment.model.provider_model
-        if call.deployment.model.api_base:
-            body["api_base"] = call.deployment.api_base
-        if call.deployment.api_key:
-            body["api_key"] = call.deployment.api_key
-        try:
-            return await _litellm().acompletion(
-                **body, num_retries=0, timeout=call.upstream.first_byte_timeout_s, drop_params=False
+
+async def _ask(call: Call, *, is_streamed: bool) -> Any:  # noqa: ANN401  # litellm's own types
+    body = body_of(call, is_streamed=is_streamed)
+    body["model"] = call.deployment.model.provider_model
+    if call.deployment.model.api_base:
+        body["api_base"] = call.deployment.api_base
+    if call.deployment.api_key:
+        body["api_key"] = call.deployment.api_key
+    vendor = call.deployment.model.vendor
+    try:
+        litellm = await asyncio.to_thread(_litellm)
+        async with asyncio.timeout(call.upstream.connect_timeout_s + call.upstream.first_byte_timeout_s):
+            return await litellm.acompletion(
+                **body,
+                num_retries=0,
+                max_retries=0,
+                timeout=call.upstream.first_byte_timeout_s,
+                drop_params=False,
+                extra_headers={"x-client-request-id": call.attempt_id},
             )
-        except Exception as error:  # noqa: BLE001  # the seam to litellm, whose tree is open
-            raise _error_of(call.deployment.model.vendor, error) from None
+    except Exception as error:  # noqa: BLE001  # the seam to litellm, whose tree is open
+        raise error_of(vendor, error, is_started=False) from None
 
 
-class _LongTailStream:
+class LongTailStream:
     """litellm's chunks as events."""
 
-    def __init__(self, chunks: Any, vendor: str) -> None:  # noqa: ANN401  # litellm's own type
-        self._chunks, self._vendor = chunks, vendor
+    def __init__(self, chunks: Any, vendor: str, upstream: Upstream) -> None:  # noqa: ANN401  # litellm's own type
+        self._chunks, self._vendor, self._upstream = chunks, vendor, upstream
+        self._iterator = aiter(chunks)
+        self._first: dict[str, object] | None = None
+        self._has_finish = False
+
+    async def begin(self) -> LongTailStream:
+        """Wait for the first chunk. Raises ProviderError."""
+        self._first = await self._next(self._upstream.first_byte_timeout_s)
+        if self._first is None:
+            raise ProviderError(f"{self._vendor} ended its stream without an event", is_billed=True)
+        return self
 
     def __aiter__(self) -> AsyncIterator[StreamEvent]:
         return self._events()
 
-    async def _events(self) -> AsyncIterator[StreamEvent]:
-        started = False
+    async def _next(self, timeout_s: float) -> dict[str, object] | None:
         try:
-            async for chunk in self._chunks:
-                plain = chunk.model_dump()
-                if not started:
-                    started = True
-                    yield StreamStart(text_in(plain, "id"), text_in(plain, "model"))
-                for choice in list_in(plain, "choices")[:1]:
-                    for event in delta_events(object_in(choice, "delta")):
-                        yield event
-                    if choice.get("finish_reason") is not None:
-                        yield Finish(finish_of(choice["finish_reason"]))
-                usage = usage_of(plain.get("usage"))
-                if usage is not None:
-                    yield UsageReport(usage)
+            async with asyncio.timeout(timeout_s):
+                chunk: dict[str, object] = (await anext(self._iterator)).model_dump()
+                return chunk
+        except StopAsyncIteration:
+            return None
         except Exception as error:  # noqa: BLE001  # the seam to litellm, whose tree is open
-            raise _error_of(self._vendor, error) from None
+            raise error_of(self._vendor, error, is_started=self._first is not None) from None
+
+    async def _events(self) -> AsyncIterator[StreamEvent]:
+        chunk = self._first
+        assert chunk is not None, "begin first"
+        yield StreamStart(text_in(chunk, "id"), text_in(chunk, "model"))
+        while chunk is not None:
+            for choice in list_in(chunk, "choices")[:1]:
+                for event in delta_events(object_in(choice, "delta")):
+                    yield event
+                if choice.get("finish_reason"):
+                    self._has_finish = True
+                    yield Finish(finish_of(choice["finish_reason"]))
+            usage = usage_of(chunk.get("usage"))
+            if usage is not None:
+                yield UsageReport(usage)
+            chunk = await self._next(self._upstream.between_bytes_timeout_s)
+        if not self._has_finish:
+            raise ProviderError(f"{self._vendor} ended its stream without an end", is_billed=True)
 
     async def aclose(self) -> None:
         """Let litellm close its response."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from router.chat import Image, Text, Thinking, ToolCall, ToolResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from router.chat import Message, Part, Request
     from router.ports import Call
@@ -15,24 +15,25 @@ if TYPE_CHECKING:
 SAMPLING_FIELDS = ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed")
 # Ours alone, or written anew below.
 OWN_FIELDS = frozenset({"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "metadata"})
+IMAGES_OF_TOOLS = "The images that the tool returned:"
 
 
 def body_of(call: Call, *, is_streamed: bool) -> dict[str, object]:
     """The upstream body; the output limit is always written, and nothing that was dropped is in it."""
     request = call.request
-    if request.surface == "openai_chat":
-        body = {name: value for name, value in request.body.items() if name not in OWN_FIELDS}
-        if "sampling_params" in call.dropped:
-            for name in SAMPLING_FIELDS:
-                body.pop(name, None)
-        if "forced_tool_use" in call.dropped:
-            body["tool_choice"] = "auto"
-        if "reasoning_effort" in call.dropped:
-            body.pop("reasoning_effort", None)
-    else:
-        body = _rendered(request, call.dropped)
-    body["model"] = call.deployment.model.vendor_model
     is_openai = call.deployment.model.provider_model.startswith("openai/")
+    body = _own(request, is_openai=is_openai) if request.surface == "openai_chat" else _rendered(request)
+    if "sampling_params" in call.dropped:
+        for name in SAMPLING_FIELDS:
+            body.pop(name, None)
+    if "forced_tool_use" in call.dropped and "tool_choice" in body:
+        body["tool_choice"] = "auto"
+    if "reasoning_effort" in call.dropped:
+        body.pop("reasoning_effort", None)
+    if "assistant_prefill" in call.dropped:
+        _drop_prefill(body)
+    body["model"] = call.deployment.model.vendor_model
+    # OpenAI's reasoning models refuse the older name, other hosts do not all know the newer.
     body["max_completion_tokens" if is_openai else "max_tokens"] = call.output_tokens_max
     if is_streamed:
         body["stream"] = True
@@ -40,26 +41,40 @@ def body_of(call: Call, *, is_streamed: bool) -> dict[str, object]:
     return body
 
 
-def _rendered(request: Request, dropped: frozenset[str]) -> dict[str, object]:
-    body: dict[str, object] = {"messages": [each for message in request.messages for each in _messages(message)]}
+def _own(request: Request, *, is_openai: bool) -> dict[str, object]:
+    body = {name: value for name, value in request.body.items() if name not in OWN_FIELDS}
+    messages = body.get("messages")
+    if not is_openai and isinstance(messages, list) and any(_is_developer(each) for each in messages):
+        # The chat templates of open models know no `developer`.
+        body["messages"] = [{**each, "role": "system"} if _is_developer(each) else each for each in messages]
+    return body
+
+
+def _is_developer(message: object) -> bool:
+    return isinstance(message, dict) and message.get("role") == "developer"
+
+
+def _drop_prefill(body: dict[str, object]) -> None:
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return
+    kept = list(messages)
+    while kept and kept[-1].get("role") == "assistant":
+        kept.pop()
+    body["messages"] = kept
+
+
+def _rendered(request: Request) -> dict[str, object]:
+    body: dict[str, object] = {"messages": _messages(request.messages)}
     if request.tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {"name": tool.name, "description": tool.description or "", "parameters": tool.parameters},
-            }
-            for tool in request.tools
-        ]
+        body["tools"] = [_tool(each.name, each.description, each.parameters, each.is_strict) for each in request.tools]
     choice = request.tool_choice
     if choice is not None:
         named = {"type": "function", "function": {"name": choice.name}}
         body["tool_choice"] = named if choice.mode == "named" else choice.mode
-        if "forced_tool_use" in dropped:
-            body["tool_choice"] = "auto"
-    if request.allows_parallel_tools is not None:
+    if request.allows_parallel_tools is not None and request.tools:
         body["parallel_tool_calls"] = request.allows_parallel_tools
-    if "sampling_params" not in dropped:
-        body |= {name: getattr(request.sampling, name) for name in request.sampling.names()}
+    body |= {name: getattr(request.sampling, name) for name in request.sampling.names()}
     wanted = request.response_format
     if wanted is not None and wanted.kind == "json_schema":
         schema = {"name": wanted.name or "answer", "schema": wanted.schema, "strict": bool(wanted.is_strict)}
@@ -68,39 +83,70 @@ def _rendered(request: Request, dropped: frozenset[str]) -> dict[str, object]:
         body["response_format"] = {"type": "json_object"}
     if request.stop:
         body["stop"] = list(request.stop)
-    if request.reasoning_effort is not None and "reasoning_effort" not in dropped:
+    if request.reasoning_effort is not None:
         body["reasoning_effort"] = request.reasoning_effort
+    if request.end_user:
+        body["user"] = request.end_user
     return body
 
 
-def _messages(message: Message) -> list[dict[str, object]]:
-    """One hub message as one or more of theirs: each tool result is a message of its own."""
+def _tool(name: str, about: str | None, parameters: object, strict: bool | None) -> dict[str, object]:  # noqa: FBT001
+    function: dict[str, object] = {"name": name, "parameters": parameters}
+    if about:
+        function["description"] = about
+    if strict is not None:
+        function["strict"] = strict
+    return {"type": "function", "function": function}
+
+
+def _messages(messages: Iterable[Message]) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
-    results = [part for part in message.parts if isinstance(part, ToolResult)]
-    for result in results:
-        content = "\n".join(part.text for part in result.parts if isinstance(part, Text))
-        found.append({"role": "tool", "tool_call_id": result.call_id, "content": content})
-    rest = [part for part in message.parts if not isinstance(part, ToolResult | Thinking)]
-    if rest or not results:
-        rendered: dict[str, object] = {"role": message.role, "content": _content(rest)}
-        calls = [part for part in rest if isinstance(part, ToolCall)]
-        if calls:
-            rendered["tool_calls"] = [
-                {"id": each.id, "type": "function", "function": {"name": each.name, "arguments": each.arguments}}
-                for each in calls
-            ]
-        found.append(rendered)
-    return found
+    images: list[Part] = []
+    for message in messages:
+        results = [part for part in message.parts if isinstance(part, ToolResult)]
+        if images and not results:
+            found.append(_images_of_tools(images))
+            images = []
+        found += [_tool_message(result) for result in results]
+        images += [part for result in results for part in result.parts if isinstance(part, Image)]
+        rest = [part for part in message.parts if not isinstance(part, ToolResult | Thinking)]
+        if rest or not results:
+            found.append(_message(message.role, rest))
+    return [*found, _images_of_tools(images)] if images else found
+
+
+def _images_of_tools(images: list[Part]) -> dict[str, object]:
+    """A tool's message holds text alone there, so its images follow, once all of the turn's results are said."""
+    return {"role": "user", "content": _content([Text(IMAGES_OF_TOOLS), *images])}
+
+
+def _tool_message(result: ToolResult) -> dict[str, object]:
+    content = "\n".join(part.text for part in result.parts if isinstance(part, Text))
+    return {"role": "tool", "tool_call_id": result.call_id, "content": content}
+
+
+def _message(role: str, parts: Sequence[Part]) -> dict[str, object]:
+    calls = [part for part in parts if isinstance(part, ToolCall)]
+    content = _content(parts)
+    rendered: dict[str, object] = {"role": role, "content": content if content or not calls else None}
+    if calls:
+        rendered["tool_calls"] = [
+            {"id": each.id, "type": "function", "function": {"name": each.name, "arguments": each.arguments or "{}"}}
+            for each in calls
+        ]
+    return rendered
 
 
 def _content(parts: Sequence[Part]) -> object:
     if not any(isinstance(part, Image) for part in parts):
-        return "".join(part.text for part in parts if isinstance(part, Text))
+        return "\n".join(part.text for part in parts if isinstance(part, Text))
     content: list[dict[str, object]] = []
     for part in parts:
         if isinstance(part, Text):
             content.append({"type": "text", "text": part.text})
         elif isinstance(part, Image):
-            url = part.url or f"data:{part.media_type};base64,{part.data}"
-            content.append({"type": "image_url", "image_url": {"url": url}})
+            image: dict[str, object] = {"url": part.url or f"data:{part.media_type};base64,{part.data}"}
+            if part.detail:
+                image["detail"] = part.detail
+            content.append({"type": "image_url", "image_url": image})
     return content

@@ -2,42 +2,119 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+import aiohttp
+
+from router.errors import ProviderError, ProviderTimeoutError
+from router.providers.http import wait_between_bytes
+from router.providers.sse import FrameReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    import aiohttp
-
     from router.chat import StreamEvent
+    from router.policy import Upstream
+
+# Vendors close right after their end mark; one that does not costs its connection, not the client's time.
+END_GRACE_S = 0.2
+
+
+class EventParser(Protocol):
+    """A wire's frames as events: pure, so that every split of the bytes can be tested without a network."""
+
+    is_ended: bool
+
+    def feed(self, block: bytes, events: deque[StreamEvent]) -> None:
+        """Append the events of some whole frames. Raises ProviderError, after appending what came before."""
+        ...
+
+    def finish(self, events: deque[StreamEvent]) -> None:
+        """The connection is at its end. Raises ProviderError, billed, when the answer is not."""
+        ...
 
 
 class HttpStream:
-    """A ReplyStream over one response."""
+    """A ReplyStream over one response; no task, no generator: reading happens where events are asked for."""
 
-    def __init__(self, response: aiohttp.ClientResponse, events: AsyncIterator[StreamEvent]) -> None:
+    def __init__(
+        self, response: aiohttp.ClientResponse, parser: EventParser, *, vendor: str, upstream: Upstream
+    ) -> None:
         self._response = response
-        self._events = events
-        self._first: StreamEvent | None = None
+        self._parser = parser
+        self._vendor = vendor
+        self._upstream = upstream
+        self._frames = FrameReader(vendor)
+        self._events: deque[StreamEvent] = deque()
+        self._failure: ProviderError | None = None
+        self._is_over = False
 
-    async def begin(self) -> HttpStream:
-        """Wait for the first event, so that a failure before it can fall back. Raises ProviderError."""
+    async def begin(self, first_byte_at_s: float) -> HttpStream:
+        """Wait for the first event until the loop's ``first_byte_at_s``, so that a failure can fall back.
+
+        Raises ProviderError. Comments and pings are no event: a vendor that only keeps the line open is timed out.
+        """
         try:
-            self._first = await anext(self._events)
+            async with asyncio.timeout_at(first_byte_at_s):
+                while not self._events and not self._is_over and self._failure is None:
+                    await self._read()
+        except TimeoutError as error:
+            self._response.close()
+            raise ProviderTimeoutError(f"{self._vendor} sent no first event in time", is_billed=True) from error
         except BaseException:
             self._response.close()
             raise
+        if not self._events:
+            self._response.close()
+            raise self._failure or ProviderError(f"{self._vendor} ended its stream without an event", is_billed=True)
+        wait_between_bytes(self._response, self._upstream)
         return self
 
     def __aiter__(self) -> HttpStream:
         return self
 
     async def __anext__(self) -> StreamEvent:
-        if self._first is not None:
-            event, self._first = self._first, None
-            return event
-        return await anext(self._events)
+        while not self._events:
+            if self._failure is not None:
+                raise self._failure
+            if self._is_over:
+                raise StopAsyncIteration
+            await self._read()
+        return self._events.popleft()
+
+    async def _read(self) -> None:
+        """One network read; a failure is kept until the events before it are taken."""
+        try:
+            chunk = await self._response.content.readany()
+            block = self._frames.feed(chunk) if chunk else self._frames.rest()
+            if block:
+                self._parser.feed(block, self._events)
+            if self._parser.is_ended and chunk:
+                await self._await_end()
+            elif chunk:
+                return
+            self._is_over = True
+            self._parser.finish(self._events)
+        except ProviderError as error:
+            self._failure = error
+        except TimeoutError as error:
+            self._failure = ProviderTimeoutError(f"{self._vendor} stopped in the middle of its stream", is_billed=True)
+            self._failure.__cause__ = error
+        except (aiohttp.ClientError, OSError) as error:
+            self._failure = ProviderError(f"{self._vendor} broke off its stream", is_billed=True)
+            self._failure.__cause__ = error
+
+    async def _await_end(self) -> None:
+        """After the end mark, give the connection a moment to end too, so that it returns to the pool."""
+        try:
+            async with asyncio.timeout(END_GRACE_S):
+                while not self._response.content.at_eof():
+                    await self._response.content.readany()
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            self._response.close()
 
     async def aclose(self) -> None:
         """Drop the connection where the stream is not at its end; an ended one has gone back to the pool."""
+        self._is_over = True
+        self._events.clear()
         self._response.close()

@@ -1,0 +1,181 @@
+"""What an OpenAI-compatible host answers: parts, usage, and a stream's frames, parsed only where it must be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from router.chat import (
+    Finish,
+    RawFrames,
+    StreamStart,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    ToolCall,
+    ToolCallDelta,
+    UsageReport,
+)
+from router.errors import ProviderError
+from router.providers.counts import count_in, count_or_zero_in, list_in, object_in, text_in
+from router.providers.refusals import event_error
+from router.providers.sse import data_of, parse_data
+from router.tokens import TokenUsage, Usage
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Iterator
+
+    from router.chat import FinishReason, Part, StreamEvent
+
+DONE = b"[DONE]"
+FINISH: dict[str, FinishReason] = {
+    "stop": "stop",
+    "eos": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+# Hosts send about a token a frame, and a token is about four bytes of text.
+FRAME_OUTPUT_BYTES = 4
+
+
+def finish_of(word: object) -> FinishReason:
+    """The vendor's finish reason in ours; an unknown one is a plain stop."""
+    return FINISH.get(word, "stop") if isinstance(word, str) else "stop"
+
+
+def usage_of(usage: object) -> Usage | None:
+    """Disjoint buckets of a `usage` object; None where it does not add up: unknown is not zero.
+
+    Prompt tokens include cache reads. Completion tokens include reasoning, but for hosts (xAI, Gemini's compatible
+    endpoint) whose total says that it stands outside.
+    """
+    prompt, completion = count_in(usage, "prompt_tokens"), count_in(usage, "completion_tokens")
+    details = object_in(usage, "prompt_tokens_details")
+    # DeepSeek's own name for the same count.
+    cached = count_or_zero_in(details, "cached_tokens") or count_or_zero_in(usage, "prompt_cache_hit_tokens")
+    if count_or_zero_in(details, "cached_tokens") is None:
+        return None
+    reasoning = count_or_zero_in(object_in(usage, "completion_tokens_details"), "reasoning_tokens")
+    total = count_or_zero_in(usage, "total_tokens")
+    if prompt is None or completion is None or cached is None or reasoning is None or total is None or cached > prompt:
+        return None
+    is_outside = total and total == prompt + completion + reasoning
+    visible = completion if is_outside else completion - reasoning
+    if visible < 0 or (total and total != prompt + visible + reasoning):
+        return None
+    return Usage(
+        TokenUsage(input_uncached=prompt - cached, cache_read=cached, output_text=visible, output_reasoning=reasoning)
+    )
+
+
+def parts_of(message: dict[str, object]) -> tuple[Part, ...]:
+    """Reasoning, text (or the refusal that stands in for it) and tool calls of an answer's message."""
+    parts: list[Part] = []
+    thinking = text_in(message, "reasoning_content") or text_in(message, "reasoning")
+    if thinking:
+        parts.append(Thinking(thinking))
+    content = text_in(message, "content") or "".join(text_in(each, "text") for each in list_in(message, "content"))
+    content = content or text_in(message, "refusal")
+    if content:
+        parts.append(Text(content))
+    for call in list_in(message, "tool_calls"):
+        function = object_in(call, "function")
+        parts.append(ToolCall(text_in(call, "id"), text_in(function, "name"), text_in(function, "arguments")))
+    return tuple(parts)
+
+
+def is_plain(block: bytes) -> bool:
+    """Whether frames hold neither usage, nor an end, nor an error, so that none of them need be parsed.
+
+    Inside JSON text a quote is escaped, so none of these can come from the answer's own words.
+    """
+    if b'"usage"' in block and not _is_null(block, b'"usage"'):
+        return False
+    if b'"finish_reason"' in block and not _is_null(block, b'"finish_reason"'):
+        return False
+    return b'"error"' not in block and DONE not in block
+
+
+def _is_null(block: bytes, name: bytes) -> bool:
+    return block.count(name) == block.count(name + b":null") + block.count(name + b": null")
+
+
+class OpenAiEvents:
+    """A stream's events. With ``is_raw``, plain frames are forwarded as bytes, several to an event."""
+
+    def __init__(self, vendor: str, *, is_raw: bool) -> None:
+        self._vendor = vendor
+        self._is_raw = is_raw
+        self._is_started = False
+        self._has_finish = False
+        self.is_ended = False
+
+    def feed(self, block: bytes, events: deque[StreamEvent]) -> None:
+        """Append the events of some whole frames. Raises ProviderError when one of them says so or is no JSON."""
+        if self._is_raw and self._is_started and is_plain(block):
+            events.append(RawFrames(block, FRAME_OUTPUT_BYTES * block.count(b"\n\n")))
+            return
+        for frame in block.split(b"\n\n"):
+            data = data_of(frame) if frame else None
+            if data is None:
+                continue
+            if data == DONE:
+                self.is_ended = True
+            elif self._is_raw and self._is_started and is_plain(data):
+                events.append(RawFrames(frame + b"\n\n", FRAME_OUTPUT_BYTES))
+            else:
+                self._parse(frame, data, events)
+
+    def finish(self, events: deque[StreamEvent]) -> None:
+        """Raises ProviderError, billed, unless an end mark or a finish reason was seen: some hosts send only one."""
+        if self.is_ended and not self._has_finish:
+            events.append(Finish("stop"))
+        elif not self._has_finish:
+            raise ProviderError(f"{self._vendor} ended its stream without an end", is_billed=True)
+
+    def _parse(self, frame: bytes, data: bytes, events: deque[StreamEvent]) -> None:
+        chunk = parse_data(data, self._vendor)
+        error = chunk.get("error")
+        if error:
+            said = error if isinstance(error, dict) else {}
+            raise event_error(self._vendor, said, is_started=self._is_started)
+        if not self._is_started:
+            self._is_started = True
+            events.append(StreamStart(text_in(chunk, "id"), text_in(chunk, "model")))
+        # A frame that carries usage is not forwarded: the last chunk, with its money, is the surface's to write.
+        is_forwarded = self._is_raw and chunk.get("usage") is None
+        choices = list_in(chunk, "choices")
+        if choices:
+            if is_forwarded:
+                events.append(RawFrames(frame + b"\n\n", FRAME_OUTPUT_BYTES))
+            else:
+                events.extend(delta_events(object_in(choices[0], "delta")))
+            word = choices[0].get("finish_reason")
+            if word:
+                self._has_finish = True
+                events.append(Finish(finish_of(word), is_forwarded=is_forwarded))
+        usage = usage_of(chunk.get("usage") or object_in(chunk, "x_groq").get("usage"))
+        if usage is not None:
+            events.append(UsageReport(usage))
+
+
+def delta_events(delta: dict[str, object]) -> Iterator[StreamEvent]:
+    """What one delta of a Chat Completions chunk adds."""
+    thinking = text_in(delta, "reasoning_content") or text_in(delta, "reasoning")
+    if thinking:
+        yield ThinkingDelta(thinking)
+    content = text_in(delta, "content") or text_in(delta, "refusal")
+    if content:
+        yield TextDelta(content)
+    for position, call in enumerate(list_in(delta, "tool_calls")):
+        function = object_in(call, "function")
+        index = count_in(call, "index")
+        yield ToolCallDelta(
+            index=position if index is None else index,
+            arguments=text_in(function, "arguments"),
+            id=text_in(call, "id") or None,
+            name=text_in(function, "name") or None,
+        )

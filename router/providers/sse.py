@@ -1,0 +1,87 @@
+"""Server-sent events out of network reads, however the network cut them. Knows no vendor and does no I/O."""
+
+from __future__ import annotations
+
+import orjson
+
+from router.errors import ProviderError
+
+EVENT_BYTES_MAX = 16_000_000
+
+
+class FrameReader:
+    """Collects reads until frames are whole; a frame ends with an empty line, and line ends become line feeds."""
+
+    def __init__(self, vendor: str) -> None:
+        self._vendor = vendor
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The whole frames that this read completes, each with its empty line; empty when it completes none.
+
+        Raises ProviderError, billed, when a frame grows over EVENT_BYTES_MAX.
+        """
+        if self._pending and self._pending[-1].endswith(b"\r"):
+            chunk = self._pop_last() + chunk
+        if b"\r" in chunk:
+            chunk, held = (chunk[:-1], b"\r") if chunk.endswith(b"\r") else (chunk, b"")
+            chunk = chunk.replace(b"\r\n", b"\n")
+        else:
+            held = b""
+        block = b""
+        if b"\n" in chunk:
+            if self._pending:
+                chunk = b"".join((*self._pending, chunk))
+                self._pending.clear()
+                self._pending_bytes = 0
+            end = chunk.rfind(b"\n\n") + 2
+            if end >= 2:  # noqa: PLR2004  # found
+                block, chunk = (chunk, b"") if end == len(chunk) else (chunk[:end], chunk[end:])
+        self._hold(chunk)
+        self._hold(held)
+        return block
+
+    def rest(self) -> bytes:
+        """What stands after the last whole frame, as a frame: some vendors end without the empty line."""
+        left = b"".join(self._pending).strip()
+        self._pending.clear()
+        self._pending_bytes = 0
+        return left + b"\n\n" if left else b""
+
+    def _hold(self, piece: bytes) -> None:
+        if not piece:
+            return
+        self._pending.append(piece)
+        self._pending_bytes += len(piece)
+        if self._pending_bytes > EVENT_BYTES_MAX:
+            raise ProviderError(f"{self._vendor} sent an event without end", is_billed=True)
+
+    def _pop_last(self) -> bytes:
+        last = self._pending.pop()
+        self._pending_bytes -= len(last)
+        return last
+
+
+def data_of(frame: bytes) -> bytes | None:
+    """The data of one frame, None for a comment or a bare event name."""
+    if frame.startswith(b"data:") and b"\n" not in frame:
+        return frame[5:].strip()
+    lines = [line[5:].strip() for line in frame.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(lines) if lines else None
+
+
+def datas_of(block: bytes) -> list[bytes]:
+    """The data of every frame in a block, in order."""
+    return [data for frame in block.split(b"\n\n") if frame and (data := data_of(frame)) is not None]
+
+
+def parse_data(data: bytes, vendor: str) -> dict[str, object]:
+    """A frame's JSON object. Raises ProviderError, billed."""
+    try:
+        parsed = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise ProviderError(f"{vendor} sent an event that is not JSON", is_billed=True) from error
+    if not isinstance(parsed, dict):
+        raise ProviderError(f"{vendor} sent an event that is not an object", is_billed=True)
+    return parsed
