@@ -29,8 +29,13 @@ def _names_of(made: type[Any]) -> frozenset[str]:
 
 def _made(made: type[Made], plain: Mapping[str, Any], **parts: object) -> Made:
     """Only the fields that this version knows: a ledger may have been written to by a newer one."""
+    if not isinstance(plain, dict):
+        raise TypeError(f"a {made.__name__} is an object")
     names = _names_of(made)
-    return made(**({name: value for name, value in plain.items() if name in names} | parts))
+    try:
+        return made(**({name: value for name, value in plain.items() if name in names} | parts))
+    except AssertionError as error:
+        raise ValueError(f"no {made.__name__} looks like this") from error
 
 
 def _range_of(plain: Mapping[str, Any] | None) -> CostRange | None:

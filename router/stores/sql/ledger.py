@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
+from router.errors import LedgerUnavailableError
 from router.ledger import Intent, RequestTotals
 from router.stores.encoding import decode_line, encode_line
 from router.stores.grouping import COLUMN_OF_GROUP, DAY, TAG_PREFIX, in_order, require_groups
@@ -136,7 +137,10 @@ class SqlLedger:
         if not rows:
             return None
         stored = await self.reads.fetch(LINES_OF_DECISION, decision_id)
-        return row_of(rows[0]), tuple(decode_line(kind, payload) for kind, payload in stored)
+        try:
+            return row_of(rows[0]), tuple(decode_line(kind, payload) for kind, payload in stored)
+        except (ValueError, KeyError, TypeError) as error:
+            raise LedgerUnavailableError("a stored line cannot be read: run `tollgate ledger verify`") from error
 
     async def requests(
         self, query: RequestQuery, *, limit: int | None = None, newest_first: bool = False

@@ -153,6 +153,9 @@ class PostgresWriter:
                 self._forget()
                 if conflict == CONFLICTS_MAX:
                     return f"PostgreSQL: {type(error).__name__}"
+            except LedgerUnavailableError as error:
+                self._forget()
+                return error.message
             except POSTGRES_ERRORS as error:
                 self._forget()
                 await self._disconnect()

@@ -72,10 +72,16 @@ def decisions_of(entries: Iterable[Entry]) -> dict[str, bool]:
 
 
 def folio_of(stored: Iterable[tuple[str, bytes]]) -> Folio:
-    """A request's page from its stored lines (kind, payload), oldest first."""
+    """A request's page from its stored lines (kind, payload), oldest first.
+
+    Raises LedgerUnavailableError where somebody damaged a line: nothing may be added to what cannot be read.
+    """
     folio = Folio()
-    for kind, payload in stored:
-        folio.add(decode_line(kind, payload))
+    try:
+        for kind, payload in stored:
+            folio.add(decode_line(kind, payload))
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerUnavailableError("a stored line cannot be read: run `tollgate ledger verify`") from error
     return folio
 
 

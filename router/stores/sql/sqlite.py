@@ -76,6 +76,7 @@ class SqliteWriter:
         self._sync = LogSync(path, loop)
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._retained: list[Entry] = []
+        self._batch: list[Entry] = []
         self._folios: dict[str, Folio] = {}
         self._head: Head | None = None
         self._data_version = -1
@@ -107,25 +108,35 @@ class SqliteWriter:
     # --- everything below runs in the writer's thread ---------------------------------------------------------------
 
     def _run(self) -> None:
+        is_sound = False
+        try:
+            self._run_until_closed()
+            is_sound = True
+        finally:
+            if not is_sound:
+                # A bug of ours: whoever comes now must hear of it, instead of waiting for nobody.
+                self._retained = self._retained or [Entry("probe")]
+                self._tell(self._batch, "its writer has stopped")
+
+    def _run_until_closed(self) -> None:
         is_closing = False
         pause_s = RETRY_FIRST_S
         while not is_closing:
             gathered, is_closing = self._gather(pause_s if self._retained else None)
-            batch = self._retained + gathered
+            batch = self._batch = self._retained + gathered
             if not batch:
                 continue
             try:
                 self._commit(batch)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, LedgerUnavailableError) as error:
                 self._rollback()
                 self._retained = [each for each in batch if each.waiter is None]
-                self._loop_call(batch, f"SQLite: {error}")
-                self._sync.fail(f"SQLite: {error}")
+                self._tell(batch, f"SQLite: {error}")
                 pause_s = min(RETRY_MAX_S, pause_s * 2)
             else:
                 self._retained = []
                 self._sync.committed(batch[-1].number)
-                self._loop_call(batch, None)
+                self._tell(batch, None)
                 pause_s = RETRY_FIRST_S
         self._lost = sum(len(each.lines) for each in self._retained if each.action == "write")
 
@@ -185,7 +196,9 @@ class SqliteWriter:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
-    def _loop_call(self, batch: Sequence[Entry], failure: str | None) -> None:
+    def _tell(self, batch: Sequence[Entry], failure: str | None) -> None:
+        if failure is not None:
+            self._sync.fail(f"the ledger cannot be written: {failure}")
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._report, batch, failure, bool(self._retained))
 

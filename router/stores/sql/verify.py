@@ -17,7 +17,7 @@ from router.stores.sql.statements import ROW_NAMES, STORED_NAMES, row_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from router.ledger import RequestRow
+    from router.ledger import Line, RequestRow
     from router.stores.sql.reads import Reads, SnapshotReads
 
 LINES_PAGE = 1000
@@ -160,18 +160,22 @@ def _findings_of(
 def _fold_stored(folio: Folio, stored: StoredLine) -> tuple[str, str] | None:
     try:
         line = decode_line(stored.kind, stored.payload)
+        problem = _problem_of(folio, stored, line)
+        folio.add(line)
     except (ValueError, KeyError, TypeError) as error:
         folio.lines += 1
         return "unreadable", f"cannot be read: {type(error).__name__}"
-    problem = None
-    if line_key_of(line) in folio.keys:
-        problem = ("duplicate", "says again what another line said")
-    elif line_key_of(line) != stored.line_key or line.time_ms != stored.time_ms:
-        problem = ("columns_differ", "stands under another key or time than its payload says")
-    elif stored.kind in ("settlement", "correction") and f"i{stored.attempt}" not in folio.keys:
-        problem = ("settled_without_intent", f"settles attempt {stored.attempt}, which has no intent")
-    folio.add(line)
     return problem
+
+
+def _problem_of(folio: Folio, stored: StoredLine, line: Line) -> tuple[str, str] | None:
+    if line_key_of(line) in folio.keys:
+        return "duplicate", "says again what another line said"
+    if line_key_of(line) != stored.line_key or line.time_ms != stored.time_ms:
+        return "columns_differ", "stands under another key or time than its payload says"
+    if stored.kind in ("settlement", "correction") and f"i{stored.attempt}" not in folio.keys:
+        return "settled_without_intent", f"settles attempt {stored.attempt}, which has no intent"
+    return None
 
 
 def _open_findings(decision_id: str, folio: Folio, page: _Page, now_ms: int) -> list[Finding]:
