@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -112,16 +111,10 @@ def shared_data_path() -> Path:
 
 
 def load_dataset(*, shared: Path | None = None) -> Dataset:
-    """The shared outcomes, or, where they are not there, the project's own small data with a printed notice."""
+    """The shared outcomes, from `TOLLGATE_SHARED_DATA`. Raises FileNotFoundError where there are none."""
     folder = (shared or shared_data_path()) / "routing"
     if not folder.is_dir():
-        from evals.small import small_dataset
-
-        print(
-            "notice: no shared outcomes found (TOLLGATE_SHARED_DATA): using the project's small data",
-            file=sys.stderr,
-        )
-        return small_dataset()
+        raise FileNotFoundError(f"{folder}: no shared outcomes there: set TOLLGATE_SHARED_DATA")
     return _load_shared(folder)
 
 
@@ -136,7 +129,7 @@ def _load_shared(folder: Path) -> Dataset:
         sha.update(path.read_bytes())
         for record in pd.read_parquet(path).to_dict("records"):
             row_of[source, record["prompt_id"]] = len(prompts)
-            prompts.append(_prompt_of(record))
+            prompts.append(_prompt_of({str(name): value for name, value in record.items()}))
     frames = []
     for source in SOURCES:
         path = folder / f"{source}.scores.parquet"

@@ -148,7 +148,8 @@ def write_artifact(path: Path, arrays: dict[str, Any], about: dict[str, Any]) ->
     digest = arrays_sha256(named, raw)
     extra = {"about": np.frombuffer(raw, np.uint8), "sha256": np.frombuffer(digest.encode(), np.uint8)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **named, **extra)
+    everything: dict[str, Any] = {**named, **extra}
+    np.savez_compressed(path, **everything)
     return digest
 
 
