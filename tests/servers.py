@@ -50,16 +50,23 @@ class PostgresServer:
             os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
         self.home = _wheel_binaries()
         if self._run("bin/postgres", "--version").returncode != 0:
-            copied = self.folder / "install"
-            shutil.copytree(self.home, copied, symlinks=True)
-            self.home = copied
-            if self.user is not None:
-                for path in (copied, *copied.rglob("*")):
-                    os.chown(path, self.user.pw_uid, self.user.pw_gid, follow_symlinks=False)
+            self.home = self._copied(self.home)
         done = self._run(
             "bin/initdb", "--auth=trust", "--encoding=utf8", "--locale=C", "-N", "-U", "postgres", "-D", self.data
         )
         assert done.returncode == 0, done.stderr.decode()
+
+    def _copied(self, home: Path) -> Path:
+        """The same files where the server's user may read them; the libraries keep their place beside the package."""
+        site, wheel = home.parent.parent, self.folder / "wheel"
+        copied = wheel / home.parent.name / home.name
+        shutil.copytree(home, copied, symlinks=True)
+        for libraries in site.glob(f"{home.parent.name}*.libs"):
+            shutil.copytree(libraries, wheel / libraries.name)
+        if self.user is not None:
+            for path in (wheel, *wheel.rglob("*")):
+                os.chown(path, self.user.pw_uid, self.user.pw_gid, follow_symlinks=False)
+        return copied
 
     @property
     def data(self) -> str:
