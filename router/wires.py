@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Chat Completions fields that ask for something which another wire has no word for.
 OPENAI_ONLY_FIELDS = ("logprobs", "logit_bias", "audio", "prediction", "web_search_options")
+PENALTIES = ("frequency_penalty", "presence_penalty")
 TEXT_ONLY = ["text"]
 # docs: Vision (Anthropic), Image understanding (Gemini).
 IMAGE_TYPES = {
@@ -62,7 +63,7 @@ def _image_gaps(request: Request, wire: Wire) -> list[str]:
 
 def _anthropic_gaps(request: Request) -> list[str]:
     sampling = request.sampling
-    gaps = [name for name in ("frequency_penalty", "presence_penalty") if getattr(sampling, name)]
+    gaps = [name for name in PENALTIES if getattr(sampling, name)]
     if sampling.seed is not None:
         gaps.append("seed")
     if any(not stop.strip() for stop in request.stop):
@@ -71,7 +72,8 @@ def _anthropic_gaps(request: Request) -> list[str]:
 
 
 def _gemini_gaps(request: Request) -> list[str]:
-    gaps: list[str] = []
+    # The third generation refuses penalties; the wire's older models, which took them, are on their way out.
+    gaps = [name for name in PENALTIES if getattr(request.sampling, name)]
     if request.tools and request.allows_parallel_tools is False:
         gaps.append("parallel_tool_calls")  # it has no switch, and a client that asked for one call may drop the rest
     if len(request.stop) > GEMINI_STOPS_MAX:

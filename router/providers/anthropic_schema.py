@@ -55,7 +55,9 @@ def _schema(schema: Mapping[str, object], depth: int) -> dict[str, object]:
     if kinds == "object" or (isinstance(kinds, list) and "object" in kinds):
         found["additionalProperties"] = False
     told = [
-        f"{name} {orjson.dumps(schema[name]).decode()}" for name in REFUSED if schema.get(name) not in (None, False)
+        f"{name} {orjson.dumps(schema[name]).decode()}"
+        for name in REFUSED
+        if schema.get(name) is not None and schema[name] is not False
     ]
     if told:
         about = schema.get("description")

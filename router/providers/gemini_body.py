@@ -14,7 +14,7 @@ from router.providers.turns import OPENING, arguments_of, system_parts_of, turns
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from router.chat import Message, Part, Request, ToolChoice
+    from router.chat import Message, Request, ToolChoice
     from router.policy import PolicyModel
     from router.ports import Call
 
@@ -125,10 +125,11 @@ def _contents(call: Call) -> list[dict[str, object]]:
     """
     messages = turns_of(call)
     names = {part.id: part.name for message in messages for part in message.parts if isinstance(part, ToolCall)}
+    is_third = generation_of(call.deployment.model) >= THIRD_GENERATION
     found: list[tuple[str, list[dict[str, object]]]] = []
     for message in messages:
         role = "model" if message.role == "assistant" else "user"
-        results, said = _parts(message, names)
+        results, said = _parts(message, names, has_ids=is_third)
         for kind, parts in (("results", results), (role, said)):
             if parts and found and found[-1][0] == kind:
                 found[-1][1].extend(parts)
@@ -136,7 +137,7 @@ def _contents(call: Call) -> list[dict[str, object]]:
                 found.append((kind, parts))
     if found and found[0][0] == "model":
         found.insert(0, ("user", [{"text": OPENING}]))
-    if generation_of(call.deployment.model) >= THIRD_GENERATION:
+    if is_third:
         for role, parts in found:
             first = next((part for part in parts if "functionCall" in part), None) if role == "model" else None
             if first is not None:
@@ -144,33 +145,45 @@ def _contents(call: Call) -> list[dict[str, object]]:
     return [{"role": "model" if role == "model" else "user", "parts": parts} for role, parts in found]
 
 
-def _parts(message: Message, names: Mapping[str, str]) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-    """The results of tools, with the images that they returned, and everything else."""
+def _parts(
+    message: Message, names: Mapping[str, str], *, has_ids: bool
+) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    """The results of tools, with the images that they returned, and everything else.
+
+    Older models match results to calls by name and order, newer ones by the ids that both then carry.
+    """
     results: list[dict[str, object]] = []
     said: list[dict[str, object]] = []
     for part in message.parts:
-        if isinstance(part, ToolResult):
-            results.append(_result(part, names))
-            results += [_image(inner) for inner in part.parts if isinstance(inner, Image)]
-        else:
-            rendered = _part(part)
-            if rendered is not None:
-                said.append(rendered)
+        match part:
+            case ToolResult():
+                # A result without its call was refused when the request was parsed.
+                answer = {"name": names.get(part.call_id, part.call_id), "response": _response(part)}
+                results.append({"functionResponse": {"id": part.call_id, **answer} if has_ids else answer})
+                results += [_image(inner) for inner in part.parts if isinstance(inner, Image)]
+            case ToolCall():
+                asked = {"name": part.name, "args": arguments_of(part)}
+                said.append({"functionCall": {"id": part.id, **asked} if has_ids else asked})
+            case Image():
+                said.append(_image(part))
+            case Text() if part.text:
+                said.append({"text": part.text})
+            case _:
+                pass  # empty text, and thoughts, whose signatures do not survive a foreign client
     return results, said
 
 
-def _result(part: ToolResult, names: Mapping[str, str]) -> dict[str, object]:
-    """A result names its function; an object passes as it is, anything else under one name."""
+def _response(part: ToolResult) -> dict[str, object]:
+    """An object passes as it is, anything else under one name."""
     text = "\n".join(inner.text for inner in part.parts if isinstance(inner, Text))
-    response: dict[str, object] = {"error" if part.is_error else "result": text}
     if not part.is_error and text.lstrip().startswith("{"):
         try:
             parsed = orjson.loads(text)
         except orjson.JSONDecodeError:
             parsed = None
-        response = parsed if isinstance(parsed, dict) else response
-    # A result without its call was refused when the request was parsed.
-    return {"functionResponse": {"name": names.get(part.call_id, part.call_id), "response": response}}
+        if isinstance(parsed, dict):
+            return parsed
+    return {"error" if part.is_error else "result": text}
 
 
 def _image(part: Image) -> dict[str, object]:
@@ -179,16 +192,3 @@ def _image(part: Image) -> dict[str, object]:
             "fileData": {"fileUri": part.url}
         }  # `router.wires` keeps addresses away; one that comes must not vanish
     return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
-
-
-def _part(part: Part) -> dict[str, object] | None:
-    """One part; None for empty text and for thoughts, whose signatures do not survive a foreign client."""
-    match part:
-        case Text():
-            return {"text": part.text} if part.text else None
-        case Image():
-            return _image(part)
-        case ToolCall():
-            return {"functionCall": {"name": part.name, "args": arguments_of(part)}}
-        case _:
-            return None
