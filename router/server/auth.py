@@ -6,11 +6,13 @@ import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from starlette.requests import Request  # noqa: TC002  # FastAPI reads the annotation at run time
+
 from router.errors import InvalidApiKeyError
 from router.policy import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from router.server.parts import ServerParts
 
@@ -20,7 +22,7 @@ MISSING = "the API key is missing: send `Authorization: Bearer <key>` or `x-api-
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Whose figures may be read: everybody's, or one team's or key's."""
+    """Whose figures may be read: everybody's, or one team's, or, for a key without a team, that key's."""
 
     sees_all: bool
     team: str | None = None
@@ -45,17 +47,31 @@ def caller_of(parts: ServerParts, headers: Mapping[str, str]) -> Caller:
     return parts.keys.caller_of(key, parts.clock.now_ms())
 
 
-def reader_of(parts: ServerParts, headers: Mapping[str, str]) -> Reader:
-    """Whose figures the request may read. Raises InvalidApiKeyError."""
+def is_admin(parts: ServerParts, headers: Mapping[str, str]) -> bool:
+    """Whether the request carries the admin key, compared in constant time."""
     key = presented_key(headers)
-    is_admin = (
-        parts.admin_key is not None
-        and key is not None
-        and hmac.compare_digest(key.encode("utf-8", "replace"), parts.admin_key.encode())
-    )
-    if is_admin or (parts.keys is None and parts.admin_key is None):
+    if parts.admin_key is None or key is None:
+        return False
+    return hmac.compare_digest(key.encode("utf-8", "replace"), parts.admin_key.encode())
+
+
+def reader_of(parts: ServerParts, headers: Mapping[str, str]) -> Reader:
+    """Whose figures the request may read. Raises InvalidApiKeyError.
+
+    Without keys everybody on this machine sees all, unless an admin key was set: whoever set one meant it.
+    """
+    if is_admin(parts, headers) or (parts.keys is None and parts.admin_key is None):
         return Reader(sees_all=True)
     if parts.keys is None:
         raise InvalidApiKeyError(MISSING)
     caller = caller_of(parts, headers)
     return Reader(sees_all=False, team=caller.team, key_id=caller.key_id)
+
+
+def require_reader(parts: ServerParts) -> Callable[[Request], Reader]:
+    """``reader_of`` as a FastAPI dependency."""
+
+    def reader(request: Request) -> Reader:
+        return reader_of(parts, request.headers)
+
+    return reader

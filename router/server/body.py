@@ -1,8 +1,10 @@
-"""Reading a request's body: bounded in bytes and in time."""
+"""Reading a request's body: bounded in bytes and in time, then as sound JSON."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,7 +14,9 @@ from router.errors import RequestError, RequestTimeoutError, RequestTooLargeErro
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+# Far above what tool schemas reach, and below what orjson can write again (254).
 DEPTH_MAX = 128
+SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
 
 
 class ClientGoneError(Exception):
@@ -22,68 +26,81 @@ class ClientGoneError(Exception):
 async def read_body(
     receive: Callable[[], Awaitable[Any]], headers: Mapping[str, str], bytes_max: int, timeout_s: float
 ) -> bytes:
-    """The whole body. Raises RequestTooLargeError, RequestTimeoutError or ClientGoneError."""
+    """The whole body within one deadline. Raises RequestTooLargeError, RequestTimeoutError or ClientGoneError."""
     declared = headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > bytes_max:
         raise RequestTooLargeError(f"the body has {declared} bytes, at most {bytes_max}")
-    message = await _next(receive, timeout_s)
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return _bounded(body, bytes_max)
-    pieces = [body]
-    size = len(body)
+    pieces: list[bytes] = []
+    size = 0
     try:
         async with asyncio.timeout(timeout_s):
-            while message.get("more_body"):
-                message = await _next(receive, timeout_s)
-                pieces.append(message.get("body", b""))
-                size += len(pieces[-1])
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGoneError
+                piece: bytes = message.get("body", b"")
+                size += len(piece)
                 if size > bytes_max:
                     raise RequestTooLargeError(f"the body has more than {bytes_max} bytes")
+                pieces.append(piece)
+                if not message.get("more_body", False):
+                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     except TimeoutError as error:
         raise RequestTimeoutError(f"the body did not arrive within {timeout_s:g} seconds") from error
-    return b"".join(pieces)
-
-
-async def _next(receive: Callable[[], Awaitable[Any]], timeout_s: float) -> dict[str, Any]:
-    try:
-        async with asyncio.timeout(timeout_s):
-            message: dict[str, Any] = await receive()
-    except TimeoutError as error:
-        raise RequestTimeoutError(f"the body did not arrive within {timeout_s:g} seconds") from error
-    if message["type"] == "http.disconnect":
-        raise ClientGoneError
-    return message
-
-
-def _bounded(body: bytes, bytes_max: int) -> bytes:
-    if len(body) > bytes_max:
-        raise RequestTooLargeError(f"the body has more than {bytes_max} bytes")
-    return body
 
 
 def parse_json_object(raw: bytes) -> dict[str, object]:
-    """The body as a JSON object. Raises RequestError; NaN, lone surrogates and invalid UTF-8 are no JSON."""
+    """The body as a JSON object. Raises RequestError.
+
+    NaN, Infinity, lone surrogates, invalid UTF-8, a byte order mark and a key that stands twice in one object are no
+    sound JSON: which of two values is meant would be for each reader to guess.
+    """
     try:
         parsed = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise RequestError(f"the body is not JSON (line {error.lineno}, column {error.colno})") from None
     if not isinstance(parsed, dict):
         raise RequestError("the body must be a JSON object")
-    if _depth_over(parsed, DEPTH_MAX):
-        raise RequestError(f"the body is nested more than {DEPTH_MAX} deep")
+    keys = _keys_within_depth(parsed)
+    if _keys_written(raw) != keys:
+        _require_single_keys(raw)
     return parsed
 
 
-def _depth_over(value: object, limit: int) -> bool:
-    """Whether lists and objects are nested deeper than the limit; a breadth-first walk over containers alone."""
-    level: list[object] = [value]
-    for _ in range(limit):
+def _keys_within_depth(parsed: dict[str, object]) -> int:
+    """How many keys all objects hold together; raises RequestError when they are nested too deep."""
+    keys = 0
+    level: list[object] = [parsed]
+    for _ in range(DEPTH_MAX):
         inner: list[object] = []
         for each in level:
-            children = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
-            inner += [child for child in children if isinstance(child, dict | list)]
+            if isinstance(each, dict):
+                keys += len(each)
+                inner += [child for child in each.values() if isinstance(child, dict | list)]
+            elif isinstance(each, list):
+                inner += [child for child in each if isinstance(child, dict | list)]
         if not inner:
-            return False
+            return keys
         level = inner
-    return True
+    raise RequestError(f"the body is nested more than {DEPTH_MAX} deep")
+
+
+def _keys_written(raw: bytes) -> int | None:
+    """How many keys the text spells out, by searches alone; None where only a parser could tell.
+
+    A quote and a colon outside of text end a key; within text the quote has a backslash before it. Text that ends in
+    a backslash, and white space before a colon, make that ambiguous.
+    """
+    if b'\\\\"' in raw or SPACED_COLON.search(raw) is not None:
+        return None
+    return raw.count(b'":') - raw.count(b'\\":')
+
+
+def _require_single_keys(raw: bytes) -> None:
+    """Raise RequestError when any object names a key twice; by the standard parser, for the rare doubtful body."""
+
+    def single(pairs: list[tuple[str, object]]) -> None:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise RequestError("the body names a key twice in one object")
+
+    json.loads(raw, object_pairs_hook=single)

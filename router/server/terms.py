@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from router.errors import InvalidQualityToleranceError, RequestError
+from router.errors import InvalidQualityToleranceError, RequestError, UnknownQualityTierError
 from router.policy import Terms
 from router.subject import salted_hash
 
@@ -14,20 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SESSION_HEADERS = ("x-session-id", "x-litellm-session-id", "helicone-session-id", "x-litellm-trace-id")
-TAG_HEADERS = ("x-router-tags", "x-litellm-tags")
+PARENT_HEADER = "x-parent-session-id"
+KEY_HEADER = "idempotency-key"
+# The router's own header comes last: where both name a tag, it wins.
+TAG_HEADERS = ("x-litellm-tags", "x-router-tags")
 PROPERTY_PREFIX = "helicone-property-"
 TAGS_MAX, TAG_NAME_MAX, TAG_VALUE_MAX, ID_MAX = 32, 64, 256, 256
+# float() would also take white space, underscores, foreign digits, infinities and NaN.
+DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,32}(?:\.[0-9]{0,32})?|\.[0-9]{1,32})(?:[eE][+-]?[0-9]{1,3})?")
 
 
 def parse_tolerance(value: object, param: str) -> float:
     """A tolerance in 0..1. Raises InvalidQualityToleranceError on anything else: it is never clamped."""
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= 1:
+    number = float(value) if isinstance(value, str) and DECIMAL.fullmatch(value) is not None else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
         raise InvalidQualityToleranceError(f"{param}: must be a number in 0..1", param=param)
-    return number
+    return float(number)
 
 
 def _plain(text: str, param: str, limit: int) -> str:
@@ -36,43 +38,65 @@ def _plain(text: str, param: str, limit: int) -> str:
     return text
 
 
+def _unicode(text: str) -> str:
+    """A header's text as UTF-8 where it is that: ASGI decodes headers as Latin-1."""
+    try:
+        return text if text.isascii() else text.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return text
+
+
 def parse_tags(headers: Mapping[str, str]) -> dict[str, str]:
-    """Tags of `X-Router-Tags: a=b,c=d` and its aliases, bounded; a bare word counts as ``word=true``."""
+    """Tags of `X-Router-Tags: a=b,c=d` and its aliases, bounded; a bare word counts as ``word=true``.
+
+    Values may be percent-encoded. Raises RequestError naming the header.
+    """
     found: dict[str, str] = {}
     for header in TAG_HEADERS:
-        for item in filter(None, (part.strip() for part in headers.get(header, "").split(","))):
-            name, _, value = item.partition("=")
-            found[_plain(name.strip(), header, TAG_NAME_MAX)] = _plain(
-                unquote(value.strip()) or "true", header, TAG_VALUE_MAX
-            )
+        if header not in headers:
+            continue
+        for item in filter(None, (part.strip() for part in _unicode(headers[header]).split(","))):
+            name, equals, value = item.partition("=")
+            text = unquote(value.strip()) if equals else "true"
+            found[_plain(name.strip(), header, TAG_NAME_MAX)] = _plain(text, header, TAG_VALUE_MAX)
     for header, value in headers.items():
         if header.startswith(PROPERTY_PREFIX):
-            name = _plain(header.removeprefix(PROPERTY_PREFIX), header, TAG_NAME_MAX)
-            found[name] = _plain(value.strip(), header, TAG_VALUE_MAX)
+            name = _plain(header.removeprefix(PROPERTY_PREFIX), PROPERTY_PREFIX, TAG_NAME_MAX)
+            found[name] = _plain(_unicode(value).strip(), PROPERTY_PREFIX, TAG_VALUE_MAX)
     if len(found) > TAGS_MAX:
         raise RequestError(f"x-router-tags: {len(found)} tags, at most {TAGS_MAX}", param="x-router-tags")
     return found
 
 
+def _session_of(headers: Mapping[str, str]) -> str | None:
+    for name in SESSION_HEADERS:
+        if headers.get(name):
+            return _plain(_unicode(headers[name]), name, ID_MAX)
+    return None
+
+
 def parse_terms(headers: Mapping[str, str], metadata: object, salt: bytes) -> Terms:
     """The terms; headers win over the body's ``metadata``. Header names are lower case. Raises RequestError."""
-    extra = metadata if isinstance(metadata, dict) else {}
-    tier = headers.get("x-quality-tier") or extra.get("quality_tier")
+    if metadata is not None and not isinstance(metadata, dict):
+        raise RequestError("metadata: must be an object", param="metadata")
+    extra: Mapping[str, object] = metadata or {}
+    tier = headers.get("x-quality-tier", extra.get("quality_tier"))
     if tier is not None and not isinstance(tier, str):
         raise RequestError("metadata.quality_tier: must be text", param="metadata.quality_tier")
+    if tier == "":
+        raise UnknownQualityTierError("the quality tier is empty", param="quality_tier")
     tolerance = None
     if "x-quality-tolerance" in headers:
         tolerance = parse_tolerance(headers["x-quality-tolerance"], "x-quality-tolerance")
     elif extra.get("quality_tolerance") is not None:
         tolerance = parse_tolerance(extra["quality_tolerance"], "metadata.quality_tolerance")
-    session = next((headers[name] for name in SESSION_HEADERS if headers.get(name)), None)
-    parent = headers.get("x-parent-session-id")
-    key = headers.get("idempotency-key")
+    parent = headers.get(PARENT_HEADER)
+    key = headers.get(KEY_HEADER)
     return Terms(
         quality_tier=tier,
         tolerance=tolerance,
-        session_id=_plain(session, "x-session-id", ID_MAX) if session else None,
-        parent_session_id=_plain(parent, "x-parent-session-id", ID_MAX) if parent else None,
+        session_id=_session_of(headers),
+        parent_session_id=_plain(_unicode(parent), PARENT_HEADER, ID_MAX) if parent else None,
         tags=parse_tags(headers),
-        idempotency_key=salted_hash(salt, _plain(key, "idempotency-key", ID_MAX).encode()) if key else None,
+        idempotency_key=None if key is None else salted_hash(salt, _plain(key, KEY_HEADER, ID_MAX).encode()),
     )
