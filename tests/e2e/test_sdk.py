@@ -164,7 +164,7 @@ def test_idempotency_answers_the_same_and_charges_once(gateway: Running, client:
     assert first.headers["x-router-decision-id"] == second.headers["x-router-decision-id"]
     with pytest.raises(openai.ConflictError):
         once("Name a fish.")
-    assert fetch(f"{gateway.url}/v1/reports/savings")[1]["totals"]["requests"] == 1
+    assert fetch(f"{gateway.url}/v1/reports/savings")[1]["totals"]["answered"] == 1
 
 
 BAD: list[tuple[dict[str, Any], int, str, str | None]] = [
