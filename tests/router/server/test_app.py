@@ -1,0 +1,276 @@
+"""The routes beside the hot one, and what every route has in common."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, Depends
+
+from router.errors import LedgerUnavailableError
+from router.money import usd_of
+from router.server import create_app
+from router.server.auth import Reader, reader_of, require_reader
+from router.stores.memory import MemoryLedger
+from tests.router.server.fakes import KEYS, FakeStatus, Sent, parts_of, send_to
+
+ASK = b'{"messages":[{"role":"user","content":"Hi"}]}'
+SEARCH, LEGAL = {"x-api-key": "key-search"}, {"x-api-key": "key-legal"}
+ADMIN = {"authorization": "Bearer admin"}
+
+
+def found(sent: Sent, status: int = 200) -> Any:
+    assert sent.status == status, sent.body
+    return json.loads(sent.body)
+
+
+def error(sent: Sent, status: int) -> Any:
+    body = found(sent, status)["error"]
+    assert set(body) >= {"message", "type", "param", "code"}
+    return body
+
+
+async def test_a_key_sees_the_models_and_tiers_that_it_may_use() -> None:
+    app = create_app(parts_of(keys=KEYS))
+    listed = found(await send_to(app, "GET", "/v1/models", headers=LEGAL))
+    assert [model["id"] for model in listed["data"]] == ["auto", "auto:premium", "opus", "haiku"]
+    assert error(await send_to(app, "GET", "/v1/models"), 401)["code"] == "invalid_api_key"
+
+
+async def test_one_model_or_none() -> None:
+    app = create_app(parts_of())
+    opus = found(await send_to(app, "GET", "/v1/models/opus"))
+    assert (opus["owned_by"], opus["tier"], opus["context_window"]) == ("anthropic", "premium", 200_000)
+    assert error(await send_to(app, "GET", "/v1/models/gpt"), 404)["code"] == "model_not_found"
+
+
+async def test_a_decision_without_sending_it() -> None:
+    parts = parts_of()
+    receipt = found(
+        await send_to(create_app(parts), path="/v1/route", body=ASK, headers={"x-quality-tolerance": "0.005"})
+    )
+    assert receipt["model"] == "opus"
+    assert receipt["tolerance"] == 0.005
+    lost = receipt["candidates"][1]
+    assert (lost["model"], lost["why_not"]) == ("haiku", ["loss_above_threshold"])
+    assert lost["expected_cost_usd"] == usd_of(lost["expected_cost_nanousd"])
+    assert parts.gateway.requests == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"),
+    [
+        (b"{", {}, 400, "invalid_request"),
+        (ASK, {"x-quality-tolerance": "7"}, 400, "invalid_quality_tolerance"),
+        (ASK, {"x-quality-tier": "platinum"}, 400, "unknown_quality_tier"),
+        (ASK.replace(b"{", b'{"model":"gpt",', 1), {}, 404, "model_not_found"),
+        (ASK, {"content-length": "99999999999"}, 413, "request_too_large"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/route", "/v1/chat/completions"])
+async def test_both_routes_refuse_alike(
+    path: str, body: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    assert error(await send_to(create_app(parts_of()), path=path, body=body, headers=headers), status)["code"] == code
+
+
+async def test_a_tier_that_the_key_may_not_use_is_403() -> None:
+    headers = {**LEGAL, "x-quality-tier": "economy"}
+    sent = await send_to(create_app(parts_of(keys=KEYS)), body=ASK, headers=headers)
+    assert error(sent, 403)["code"] == "tier_not_allowed"
+
+
+async def test_a_past_decision_says_what_it_really_cost() -> None:
+    app = create_app(parts_of())
+    decision_id = (await send_to(app, body=ASK)).headers["x-router-decision-id"]
+    decision = found(await send_to(app, "GET", f"/v1/decisions/{decision_id}"))
+    assert decision["cost_usd"] == usd_of(1_234)
+    assert decision["premium_cost_usd"] == {"low": usd_of(900), "point": usd_of(1_000), "high": usd_of(1_100)}
+    assert decision["savings_usd"] == usd_of(-234)
+    assert decision["receipt"] == {"model": "haiku"}
+    assert decision["attempts"] == [
+        {
+            "attempt": 1,
+            "model": "haiku",
+            "outcome": "answered",
+            "cost_usd": usd_of(1_234),
+            "usage_source": "reported",
+            "error_code": None,
+            "latency_ms": 5,
+        }
+    ]
+
+
+async def test_a_refused_request_has_a_decision_too() -> None:
+    app = create_app(parts_of())
+    decision_id = (await send_to(app, body=b"{")).headers["x-router-decision-id"]
+    decision = found(await send_to(app, "GET", f"/v1/decisions/{decision_id}"))
+    assert (decision["outcome"], decision["error_code"]) == ("rejected", "invalid_request")
+    assert decision["premium_cost_usd"] is None
+    assert decision["attempts"] == []
+
+
+async def test_a_key_sees_only_its_own_decisions_and_the_admin_sees_all() -> None:
+    app = create_app(parts_of(keys=KEYS, admin_key="admin"))
+    decision_id = (await send_to(app, body=ASK, headers=SEARCH)).headers["x-router-decision-id"]
+    path = f"/v1/decisions/{decision_id}"
+    assert found(await send_to(app, "GET", path, headers=SEARCH))["decision_id"] == decision_id
+    assert found(await send_to(app, "GET", path, headers=ADMIN))["decision_id"] == decision_id
+    assert error(await send_to(app, "GET", path, headers=LEGAL), 404)["code"] == "decision_not_found"
+    assert error(await send_to(app, "GET", path), 401)["code"] == "invalid_api_key"
+    label = json.dumps({"decision_id": decision_id, "ok": True}).encode()
+    assert error(await send_to(app, path="/v1/feedback", body=label, headers=LEGAL), 404)
+    assert found(await send_to(app, path="/v1/feedback", body=label, headers=SEARCH), 201)["score"] == 1.0
+
+
+@pytest.mark.parametrize("decision_id", ["dec_none", "x" * 65, "%00", "d%C3%A9c"])
+async def test_there_is_no_such_decision(decision_id: str) -> None:
+    sent = await send_to(create_app(parts_of()), "GET", f"/v1/decisions/{decision_id}")
+    assert error(sent, 404)["code"] == "decision_not_found"
+
+
+@pytest.mark.parametrize(
+    ("label", "score"), [({"ok": True}, 1.0), ({"ok": False}, 0.0), ({"score": 0.25}, 0.25), ({"score": 1}, 1.0)]
+)
+async def test_feedback_is_written_down_and_shown(label: dict[str, Any], score: float) -> None:
+    app = create_app(parts_of())
+    decision_id = (await send_to(app, body=ASK)).headers["x-router-decision-id"]
+    body = json.dumps({"decision_id": decision_id, "source": "judge", **label}).encode()
+    told = found(await send_to(app, path="/v1/feedback", body=body), 201)
+    assert told == {"decision_id": decision_id, "score": score, "source": "judge"}
+    labels = found(await send_to(app, "GET", f"/v1/decisions/{decision_id}"))["feedback"]
+    assert [(each["score"], each["source"]) for each in labels] == [(score, "judge")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"decision_id": 7}, "decision_id"),
+        ({}, "score"),
+        ({"score": True}, "score"),
+        ({"score": "1"}, "score"),
+        ({"score": 1.01}, "score"),
+        ({"score": -1}, "score"),
+        ({"ok": 1}, "ok"),
+        ({"ok": True, "score": 1}, "score"),
+        ({"ok": True, "source": ""}, "source"),
+        ({"ok": True, "source": "x" * 65}, "source"),
+        ({"ok": True, "source": "a\nb"}, "source"),
+        ({"ok": True, "source": None}, "source"),
+    ],
+)
+async def test_feedback_that_says_nothing_is_refused(changes: dict[str, Any], param: str) -> None:
+    body = json.dumps({"decision_id": "dec_1", **changes}).encode()
+    assert error(await send_to(create_app(parts_of()), path="/v1/feedback", body=body), 400)["param"] == param
+
+
+async def test_feedback_is_bounded() -> None:
+    sent = await send_to(create_app(parts_of()), path="/v1/feedback", body=b" " * 65_537)
+    assert error(sent, 413)["code"] == "request_too_large"
+
+
+async def test_alive_ready_and_measured() -> None:
+    parts = parts_of(keys=KEYS)
+    app = create_app(parts)
+    assert found(await send_to(app, "GET", "/healthz")) == {"status": "ok"}
+    assert found(await send_to(app, "GET", "/readyz"))["status"] == "ready"
+    metrics = await send_to(app, "GET", "/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert b"tollgate_unauthenticated_total 0.0" in metrics.body
+
+
+async def test_a_broken_policy_file_is_told_while_the_old_one_serves() -> None:
+    parts = parts_of(policy_status=lambda: FakeStatus(broken="policy.yaml:3: models: unknown key"))
+    ready = found(await send_to(create_app(parts), "GET", "/readyz"))
+    assert ready["policy"]["broken"] == "policy.yaml:3: models: unknown key"
+    assert ready["status"] == "ready"
+
+
+@dataclass
+class BrokenLedger(MemoryLedger):
+    failure: Exception
+
+    async def check(self) -> None:
+        raise self.failure
+
+    async def request(self, decision_id: str) -> Any:
+        raise self.failure
+
+
+async def test_a_ledger_that_cannot_write_makes_the_gateway_unready() -> None:
+    app = create_app(parts_of(ledger=BrokenLedger(LedgerUnavailableError("the disk is full"))))
+    assert found(await send_to(app, "GET", "/readyz"), 503)["ledger"] == "the disk is full"
+    assert error(await send_to(app, "GET", "/v1/decisions/d"), 503)["code"] == "ledger_unavailable"
+
+
+async def test_a_bug_beside_the_hot_route_is_in_shape_and_silent(caplog: pytest.LogCaptureFixture) -> None:
+    app = create_app(parts_of(ledger=BrokenLedger(KeyError("a secret prompt"))))
+    with caplog.at_level(logging.DEBUG):
+        sent = await send_to(app, "GET", "/v1/decisions/d")
+    assert error(sent, 500)["code"] == "internal_error"
+    assert "secret" not in sent.body.decode() + caplog.text
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == ["internal error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "not_found"),
+        ("GET", "/v1/chat/completions/", 404, "not_found"),
+        ("POST", "/v2/chat/completions", 404, "not_found"),
+        ("GET", "/docs", 404, "not_found"),
+        ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
+        ("PUT", "/v1/chat/completions", 405, "method_not_allowed"),
+        ("DELETE", "/v1/models", 405, "method_not_allowed"),
+    ],
+)
+async def test_unknown_routes_and_methods_are_in_shape(method: str, path: str, status: int, code: str) -> None:
+    sent = await send_to(create_app(parts_of()), method, path)
+    assert error(sent, status)["code"] == code
+    if status == 405:
+        assert sent.headers["allow"] == ("GET" if path == "/v1/models" else "POST")
+
+
+async def test_a_client_that_leaves_a_slow_route_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        pass
+
+    scope = {"type": "http", "path": "/v1/route", "method": "POST", "headers": [], "query_string": b""}
+    await create_app(parts_of())(scope, receive, send)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "admin_key", "headers", "reader"),
+    [
+        (None, None, {}, Reader(sees_all=True)),
+        (None, "admin", {}, None),
+        (None, "admin", ADMIN, Reader(sees_all=True)),
+        (KEYS, "admin", ADMIN, Reader(sees_all=True)),
+        (KEYS, "admin", SEARCH, Reader(sees_all=False, team="search", key_id="k1")),
+        (KEYS, "admin", {"x-api-key": "admi\xf1"}, None),
+        (KEYS, None, {}, None),
+    ],
+)
+async def test_who_may_read_figures(keys: Any, admin_key: str | None, headers: Any, reader: Reader | None) -> None:
+    parts = parts_of(keys=keys, admin_key=admin_key)
+    routes = APIRouter()
+
+    @routes.get("/v1/mounted")
+    def mounted(who: Reader = Depends(require_reader(parts))) -> dict[str, Any]:  # noqa: B008, FAST002
+        return {"sees_all": who.sees_all, "team": who.team, "key_id": who.key_id}
+
+    sent = await send_to(create_app(parts, routes), "GET", "/v1/mounted", headers=headers)
+    if reader is None:
+        assert error(sent, 401)["code"] == "invalid_api_key"
+    else:
+        assert found(sent) == {"sees_all": reader.sees_all, "team": reader.team, "key_id": reader.key_id}
+        assert reader_of(parts, headers) == reader
