@@ -90,6 +90,7 @@ def wait_between_bytes(response: aiohttp.ClientResponse, upstream: Upstream) -> 
     connection = response.connection
     if connection is not None and connection.protocol is not None:
         connection.protocol.read_timeout = upstream.between_bytes_timeout_s
+        connection.protocol.start_timeout()  # the clock that runs already was set for the first byte
 
 
 async def _status_error(vendor: str, response: aiohttp.ClientResponse, upstream: Upstream) -> ProviderError:
