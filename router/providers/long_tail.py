@@ -36,6 +36,8 @@ def _litellm() -> Any:  # noqa: ANN401  # a module without types
 
     litellm.telemetry = False
     litellm.suppress_debug_info = True
+    # Else it fetches a tokenizer from the network, on the event loop, to count what the vendor has counted already.
+    litellm.disable_hf_tokenizer_download = True
     for name in LOGGERS:  # its error lines quote what vendors say, and vendors quote prompts
         logging.getLogger(name).disabled = True
     return litellm
@@ -79,7 +81,7 @@ def error_of(vendor: str, error: Exception, *, is_started: bool) -> ProviderErro
     if status in REJECTED:
         return ProviderRejectedError(message, status=status, is_billed=is_started)
     if status in BUSY or status >= SERVER_FAULT:
-        headers = getattr(getattr(error, "response", None), "headers", None) or {}
+        headers = getattr(error, "litellm_response_headers", None) or {}
         retry_after_s = parse_retry_after_s(headers.get("retry-after"))
         is_billed = is_started or (name == BROKEN_CONNECTION and not _is_refused(error))
         return ProviderUnavailableError(message, status=status, is_billed=is_billed, retry_after_s=retry_after_s)

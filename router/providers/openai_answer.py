@@ -116,15 +116,18 @@ class OpenAiEvents:
     def feed(self, block: bytes, events: deque[StreamEvent]) -> None:
         """Append the events of some whole frames. Raises ProviderError when one of them says so or is no JSON."""
         if self._is_raw and self._is_started and is_plain(block):
-            events.append(RawFrames(block, FRAME_OUTPUT_BYTES * block.count(b"\n\n")))
-            return
+            count = block.count(b"\n\n")
+            # A frame that was cut short on its way is no JSON, and is found out below.
+            if block.count(b"}\n\n") == count:
+                events.append(RawFrames(block, FRAME_OUTPUT_BYTES * count))
+                return
         for frame in block.split(b"\n\n"):
             data = data_of(frame) if frame else None
             if data is None:
                 continue
             if data == DONE:
                 self.is_ended = True
-            elif self._is_raw and self._is_started and is_plain(data):
+            elif self._is_raw and self._is_started and data.endswith(b"}") and is_plain(data):
                 events.append(RawFrames(frame + b"\n\n", FRAME_OUTPUT_BYTES))
             else:
                 self._parse(frame, data, events)

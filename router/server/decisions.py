@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from router.server.parts import ServerParts
 
 DECISION_ID_MAX = 64
-SOURCE_MAX = 64
+SOURCE = r"[A-Za-z0-9 _.:@/-]{1,64}"
 FEEDBACK_BYTES_MAX = 65_536
 
 
@@ -71,8 +72,8 @@ def parse_feedback(body: Mapping[str, object]) -> tuple[str, float, str]:
     source = body.get("source", "client")
     if not isinstance(decision_id, str):
         raise RequestError("decision_id: must be text", param="decision_id")
-    if not isinstance(source, str) or not 0 < len(source) <= SOURCE_MAX or not source.isprintable():
-        raise RequestError(f"source: must be 1 to {SOURCE_MAX} printable characters", param="source")
+    if not isinstance(source, str) or re.fullmatch(SOURCE, source) is None:
+        raise RequestError("source: must be 1 to 64 letters, digits, blanks or any of `_.:@/-`", param="source")
     if ok is not None:
         if not isinstance(ok, bool):
             raise RequestError("ok: must be true or false", param="ok")

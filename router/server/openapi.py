@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
 
+from router.server.decisions import SOURCE
 from router.server.openapi_chat import CHAT_SCHEMAS, chat_operation
 from router.server.openapi_parts import PARTS_SCHEMAS, error_responses, json_of, ref
 
@@ -125,7 +126,7 @@ def _feedback_operation() -> OpenApi:
             "decision_id": {"type": "string"},
             "score": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
             "ok": {"type": ["boolean", "null"]},
-            "source": {"type": "string", "minLength": 1, "maxLength": 64},
+            "source": {"type": "string", "pattern": f"^{SOURCE}$"},
         },
         "oneOf": [
             {"required": ["score"], "properties": {"score": {"type": "number"}, "ok": {"type": "null"}}},

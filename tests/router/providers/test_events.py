@@ -223,6 +223,17 @@ def test_plain_frames_of_one_read_are_one_event_and_no_json_is_parsed(spaced: by
     assert found[0].data is block
 
 
+def test_a_raw_frame_that_was_cut_short_is_found_out() -> None:
+    parser = OpenAiEvents("meta", is_raw=True)
+    found: deque[StreamEvent] = deque()
+    parser.feed(frames(chunk({"content": "a"})), found)
+    whole = frames(chunk({"content": "b"}))
+    with pytest.raises(ProviderError) as caught:
+        parser.feed(whole + b'data: {"choices": [{"delta": {"cont\n\n' + whole, found)
+    assert caught.value.is_billed
+    assert found[-1] == RawFrames(whole, 4)
+
+
 def test_usage_on_every_chunk_is_reported_and_the_last_counts() -> None:
     stream = frames(
         chunk({"content": "a"}, usage={"prompt_tokens": 7, "completion_tokens": 1}),

@@ -14,7 +14,7 @@ from router.errors import ProviderError, ProviderRejectedError, ProviderTimeoutE
 from router.policy import Upstream
 from router.providers import http, open_session
 from router.providers.openai import OpenAiProvider
-from tests.router.providers.calls import LLAMA, call_of
+from tests.router.providers.calls import LLAMA, QUICK, call_of
 from tests.router.providers.servers import STREAM_END, STREAM_HEAD, Request, Server, piece, plain, serving
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def closing(*pieces: bytes | float) -> Any:
 
 
 async def complete(session: aiohttp.ClientSession, server: Server, **changes: Any) -> Any:
-    changes.setdefault("upstream", SHORT)
+    changes.setdefault("upstream", QUICK)
     return await OpenAiProvider(session).complete(call_of(LLAMA, base=server.url, **changes))
 
 
 async def stream(session: aiohttp.ClientSession, server: Server, **changes: Any) -> list[Any]:
-    changes.setdefault("upstream", SHORT)
+    changes.setdefault("upstream", QUICK)
     opened = await OpenAiProvider(session).open_stream(call_of(LLAMA, base=server.url, **changes))
     try:
         return [event async for event in opened]
@@ -162,7 +162,7 @@ async def test_a_connection_that_does_not_come_about_in_time_was_not_billed(sess
 async def test_no_first_byte_in_time_may_be_billed(session: aiohttp.ClientSession, ask: Any) -> None:
     async with serving(answering(60.0)) as server:
         with pytest.raises(ProviderTimeoutError) as caught:
-            await ask(session, server)
+            await ask(session, server, upstream=SHORT)
     assert caught.value.is_billed
 
 
@@ -176,10 +176,10 @@ async def test_comments_do_not_stand_for_a_first_event(session: aiohttp.ClientSe
 
 
 async def test_the_wait_for_the_first_byte_is_not_the_wait_between_bytes(session: aiohttp.ClientSession) -> None:
-    limits = Upstream(connect_timeout_s=1.0, first_byte_timeout_s=5.0, between_bytes_timeout_s=0.1)
-    async with serving(answering(0.3, plain(ANSWER))) as server:
+    limits = Upstream(connect_timeout_s=1.0, first_byte_timeout_s=9.0, between_bytes_timeout_s=0.5)
+    async with serving(answering(0.8, plain(ANSWER))) as server:
         assert (await complete(session, server, upstream=limits)).vendor_id == "c1"
-    async with serving(answering(STREAM_HEAD, 0.3, piece(FIRST + LAST), STREAM_END)) as server:
+    async with serving(answering(STREAM_HEAD, 0.8, piece(FIRST + LAST), STREAM_END)) as server:
         assert (await stream(session, server, upstream=limits))[0] == StreamStart("c1", "m")
 
 

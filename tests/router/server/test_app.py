@@ -159,6 +159,7 @@ async def test_feedback_is_written_down_and_shown(label: dict[str, Any], score: 
         ({"ok": True, "source": ""}, "source"),
         ({"ok": True, "source": "x" * 65}, "source"),
         ({"ok": True, "source": "a\nb"}, "source"),
+        ({"ok": True, "source": "judge\n"}, "source"),
         ({"ok": True, "source": None}, "source"),
     ],
 )
