@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 
 from router.admission import Admission
 from router.clock import SystemClock
-from router.config.hosts import deployments_of, has_any_key
+from router.config.hosts import HOSTS, deployments_of, has_any_key
 from router.config.prices import load_catalog
 from router.config.watch import PolicyWatch
 from router.cooldown import Cooldowns
@@ -30,6 +30,7 @@ from router.money import NANO_PER_USD
 from router.providers import open_session, providers_of
 from router.quality import load_quality_model
 from router.server import Idempotency, ServerParts, create_app
+from router.server.dashboard import dashboard_routes
 from router.server.reports import report_routes
 from router.simulator import SimulatorProcess
 from router.stores import open_ledger
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
+    from router.catalog import PriceTier
     from router.config.settings import Settings
     from router.config.watch import PolicyStatus
     from router.policy import Policy
@@ -144,7 +146,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
             idempotency=Idempotency(ledger, clock),
             salt=salt,
         )
-        app = create_app(parts, report_routes(parts))
+        app = create_app(parts, report_routes(parts), dashboard_routes())
         with contextlib.suppress(NotImplementedError, ValueError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watch.reload, swap, told)
         watching = asyncio.ensure_future(watch.run(swap, told))
@@ -160,11 +162,10 @@ def cooldowns_of(policy: Policy) -> Cooldowns:
 
 @contextlib.contextmanager
 def simulated_vendors(policy: Policy, settings: Settings) -> Iterator[Mapping[str, str]]:
-    """The simulator in a process of its own, billing contract prices where the policy has them; yields URLs by wire."""
+    """The simulator in a process of its own, billing contract prices where the policy has them; URLs by provider."""
     contracts = {
-        model.vendor_model: {
-            "input": Decimal(model.prices.base.input) / NANO_PER_USD,
-            "output": Decimal(model.prices.base.output_text) / NANO_PER_USD,
+        model.provider_model: {
+            bucket: Decimal(price) / NANO_PER_USD for bucket, price in contract_of(model.prices.base).items()
         }
         for model in policy.models.values()
         if model.has_contract_price
@@ -172,9 +173,22 @@ def simulated_vendors(policy: Policy, settings: Settings) -> Iterator[Mapping[st
     try:
         with SimulatorProcess(seed=settings.simulator_seed, prices_override=contracts) as simulator:
             urls = simulator.urls
-            yield {"anthropic": urls.anthropic, "gemini": urls.gemini, "openai": urls.openai}
+            hosts = {name: urls.host(name) for name, host in HOSTS.items() if host.wire == "openai"}
+            yield {"anthropic": urls.anthropic, "gemini": urls.gemini, **hosts}
     except OSError as error:
         raise ConfigError(str(error)) from error
+
+
+def contract_of(prices: PriceTier) -> dict[str, int]:
+    """A contract's prices in nano-USD per million tokens, by the simulator's names of the buckets."""
+    return {
+        "input": prices.input,
+        "output": prices.output_text,
+        "reasoning": prices.output_reasoning,
+        "cache_read": prices.cache_read,
+        "cache_write_5m": prices.cache_write_5m,
+        "cache_write_1h": prices.cache_write_1h,
+    }
 
 
 async def stop_all(*tasks: asyncio.Task[None]) -> None:
@@ -247,6 +261,7 @@ def banner_of(settings: Settings, ready: Assembled, port: int) -> str:
     return f"""
   Tollgate  {url}   policy {policy.name}, premium {policy.premium}
   {vendors}
+  dashboard  {url}/dashboard
   report     {url}/v1/reports/savings?group_by=model
 
   curl -i {url}/v1/chat/completions -H 'Content-Type: application/json' -H 'X-Quality-Tier: {tier}' \\

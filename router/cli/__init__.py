@@ -97,11 +97,12 @@ def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     seed: Annotated[int, typer.Option(help="Equal seeds give equal answers and bills.")] = 1,
     speed: Annotated[float, typer.Option(help="1 is as slow as the real vendors, 0 does not wait at all.")] = 1.0,
+    port_base: Annotated[int, typer.Option(help="Three ports from here; 0 takes free ones.")] = 8101,
 ) -> None:
-    """Start the simulated vendors alone: Anthropic's, Gemini's and an OpenAI-compatible host's wire."""
+    """Start the simulated vendors alone: Anthropic's, Gemini's and OpenAI-compatible hosts' wires."""
     from router.cli.simulate import run
 
-    run(host=host, seed=seed, speed=speed)
+    run(host=host, seed=seed, speed=speed, port_base=port_base)
 
 
 @app.command()

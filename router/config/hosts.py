@@ -66,14 +66,15 @@ def deployments_of(
 ) -> dict[str, Deployment]:
     """Where each model is reached, by model id; models that this process has no key for are left out.
 
-    With ``simulator_urls`` (by wire) every model that speaks one of those wires is reached there instead.
+    With ``simulator_urls`` (by provider) the models of those providers are reached there instead, and no others.
     """
     found: dict[str, Deployment] = {}
     for name, model in policy.models.items():
         host = host_of(model.provider_model)
         if simulator_urls is not None:
-            if host.wire in simulator_urls:
-                found[name] = Deployment(model, simulator_urls[host.wire], SIMULATED_KEY)
+            provider = model.provider_model.split("/", 1)[0]
+            if provider in simulator_urls:
+                found[name] = Deployment(model, simulator_urls[provider], SIMULATED_KEY)
             continue
         key = key_of(model, env)
         base = model.api_base or host.api_base

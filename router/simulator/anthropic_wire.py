@@ -170,8 +170,9 @@ class AnthropicWire:
         headers = {} if status in (429, 500, 529) else {"x-should-retry": "false"}
         return Rejection(status, body, headers)
 
-    def listed(self, catalogue: Catalogue) -> bytes:
+    def listed(self, catalogue: Catalogue, host: str) -> bytes:
         """A page of models."""
+        del host
         names = [name for name in catalogue.names(self.vendor) if name.startswith("claude")]
         models = [
             {"type": "model", "id": name, "display_name": name, "created_at": "2026-01-01T00:00:00Z"} for name in names

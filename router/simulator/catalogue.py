@@ -24,7 +24,7 @@ PREFIXES: dict[str, tuple[str, ...]] = {
     "google": ("gemini/",),
     "openai": (
         *("together_ai/", "groq/", "fireworks_ai/", "deepinfra/", "cerebras/", "hosted_vllm/", "ollama_chat/"),
-        *("ollama/", "openai/"),
+        *("ollama/", "openai/", "openrouter/", "sambanova/", "nebius/", "novita/"),
     ),
 }
 PROVIDERS: dict[str, tuple[str, ...]] = {"anthropic": ("anthropic",), "google": ("gemini",), "openai": ()}
@@ -185,42 +185,47 @@ class Catalogue:
         """Take the parsed catalogue file and contract prices by model id, with or without the catalogue's prefix."""
         self._entries = entries
         self._override = dict(prices_override or {})
-        self._models: dict[tuple[str, str], Model | None] = {}
+        self._models: dict[tuple[str, str, str], Model | None] = {}
 
-    def find(self, vendor: str, name: str) -> Model | None:
-        """The vendor's model of that id, or None when the vendor does not sell it."""
-        key = (vendor, name)
+    def find(self, vendor: str, name: str, host: str = "") -> Model | None:
+        """The vendor's model of that id, or None when the vendor does not sell it.
+
+        Hosts of open models sell the same model at different prices: with ``host`` it is that one's, without the first
+        host's that sells it.
+        """
+        key = (vendor, host, name)
         if key not in self._models:
             if len(self._models) > NAMES_MAX:  # names come from callers
                 self._models.clear()
-            self._models[key] = self._lookup(vendor, name)
+            self._models[key] = self._lookup(vendor, name, (f"{host}/",) if host else PREFIXES[vendor])
         return self._models[key]
 
-    def names(self, vendor: str) -> list[str]:
-        """The ids a vendor lists: of the OpenAI-compatible host the first prefix's models, and every override."""
-        prefix = PREFIXES[vendor][0] if vendor == "openai" else PREFIXES[vendor][-1]
+    def names(self, vendor: str, host: str = "") -> list[str]:
+        """The ids a vendor lists: of OpenAI-compatible hosts the named or the first one's, and every override."""
+        prefix = f"{host}/" if host else PREFIXES[vendor][0] if vendor == "openai" else PREFIXES[vendor][-1]
         listed = {
             key.removeprefix(prefix)
             for key, entry in self._entries.items()
             if isinstance(entry, dict) and entry.get("mode") == "chat" and key.startswith(prefix)
         }
         if vendor == "openai":
+            prefixes = (prefix,) if host else PREFIXES[vendor]
             for key in self._override:
-                used = next((p for p in PREFIXES[vendor] if key.startswith(p)), None)
+                used = next((p for p in prefixes if key.startswith(p)), None)
                 if used is not None:
                     listed.add(key.removeprefix(used))
         return sorted(listed)
 
-    def _lookup(self, vendor: str, name: str) -> Model | None:
+    def _lookup(self, vendor: str, name: str, prefixes: tuple[str, ...]) -> Model | None:
         model = None
-        for prefix in PREFIXES[vendor]:
+        for prefix in prefixes:
             entry = self._entries.get(prefix + name)
             if isinstance(entry, dict) and entry.get("mode") in ("chat", "completion", "responses"):
                 providers = PROVIDERS[vendor]
                 if not providers or entry.get("litellm_provider") in providers:
                     model = _model_of(name, entry)
                     break
-        for key in (name, *(prefix + name for prefix in PREFIXES[vendor])):
+        for key in (*(prefix + name for prefix in prefixes), name):
             if key in self._override:
                 return _overridden(model or _model_of(name, {}), self._override[key])
         return model

@@ -186,8 +186,9 @@ class GeminiWire:
             error["details"] = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"}]
         return Rejection(status, orjson.dumps({"error": error}), {})
 
-    def listed(self, catalogue: Catalogue) -> bytes:
+    def listed(self, catalogue: Catalogue, host: str) -> bytes:
         """The models, with their limits."""
+        del host
         models = []
         for name in catalogue.names(VENDOR):
             model = catalogue.find(VENDOR, name)

@@ -39,7 +39,7 @@ class OpenAIWire:
     """Takes what such hosts take: fields it does not know are ignored, wrong ones are refused."""
 
     vendor = VENDOR
-    routes = ("/v1/chat/completions",)
+    routes = ("/v1/chat/completions", "/{host}/v1/chat/completions")
     request_id_header = "x-request-id"
 
     def check_key(self, head: Head) -> None:
@@ -55,7 +55,7 @@ class OpenAIWire:
         """Accept or refuse a request."""
         name = body.get("model")
         require(isinstance(name, str) and name, "you must provide a model parameter", param="model")
-        model = catalogue.find(VENDOR, str(name))
+        model = catalogue.find(VENDOR, str(name), head.host)
         if model is None:
             message = f"The model `{name}` does not exist or you do not have access to it."
             raise RefusedError("not_found", message, param="model", code="model_not_found")
@@ -175,11 +175,11 @@ class OpenAIWire:
         error = {"message": refused.message, "type": kind, "param": refused.param, "code": code}
         return Rejection(status, orjson.dumps({"error": error}), {})
 
-    def listed(self, catalogue: Catalogue) -> bytes:
+    def listed(self, catalogue: Catalogue, host: str) -> bytes:
         """The host's models."""
         models = [
             {"id": name, "object": "model", "created": 1_767_225_600, "owned_by": name.split("/", 1)[0]}
-            for name in catalogue.names(VENDOR)
+            for name in catalogue.names(VENDOR, host)
         ]
         return orjson.dumps({"object": "list", "data": models})
 

@@ -35,6 +35,10 @@ class SimulatorUrls:
     gemini: str
     openai: str
 
+    def host(self, name: str) -> str:
+        """Base URL of one named host of open models (`deepinfra`, `groq`, ..), which bills at its own prices."""
+        return f"{self.openai.removesuffix('/v1')}/{name}/v1"
+
     def lines(self) -> str:
         """One line a vendor, for a banner."""
         return f"anthropic {self.anthropic}\ngemini    {self.gemini}\nopenai    {self.openai}"

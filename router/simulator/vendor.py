@@ -91,6 +91,7 @@ class Vendor:
             app.router.add_post(path, self._call)
         app.router.add_get("/v1/models", self._list_models)
         app.router.add_get("/v1beta/models", self._list_models)
+        app.router.add_get("/{host}/v1/models", self._list_models)
         app.router.add_get("/_simulator/bill", self._show_bill)
         app.router.add_delete("/_simulator/bill", self._clear_bill)
         app.router.add_get("/_simulator/summary", self._show_summary)
@@ -241,8 +242,9 @@ class Vendor:
         headers[self.wire.request_id_header] = ticket.request_id
         return web.Response(status=rejection.status, body=rejection.body, headers=headers)
 
-    async def _list_models(self, _: web.Request) -> web.Response:
-        return web.Response(body=self.wire.listed(self._catalogue), content_type="application/json")
+    async def _list_models(self, request: web.Request) -> web.Response:
+        listed = self.wire.listed(self._catalogue, request.match_info.get("host", ""))
+        return web.Response(body=listed, content_type="application/json")
 
     async def _unknown_route(self, request: web.Request) -> web.Response:
         ticket = self._opened(request.path, b"")[1]
@@ -282,7 +284,7 @@ class Vendor:
 def _head_of(request: web.Request, raw: bytes) -> Head:
     found = request.match_info
     action = found.get("action") or request.path.rsplit("/", 1)[-1]
-    return Head(request.headers, request.query, found.get("model", ""), action, raw)
+    return Head(request.headers, request.query, found.get("model", ""), action, raw, found.get("host", ""))
 
 
 async def _read(request: web.Request) -> bytes:

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The parts of an HTTP request that wires look at; ``action`` and ``model`` stand in the path."""
+    """The parts of an HTTP request that wires look at; ``action``, ``model`` and ``host`` stand in the path."""
 
     headers: Mapping[str, str]
     query: Mapping[str, str]
     model: str = ""
     action: str = ""
     raw: bytes = b""
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,8 @@ class Wire(Protocol):
         """The error in the vendor's shape."""
         ...
 
-    def listed(self, catalogue: Catalogue) -> bytes:
-        """The vendor's list of models."""
+    def listed(self, catalogue: Catalogue, host: str) -> bytes:
+        """The vendor's list of models; of one host where the vendor's wire is spoken by several."""
         ...
 
 

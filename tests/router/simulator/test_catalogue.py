@@ -117,3 +117,25 @@ def test_a_file_that_is_no_catalogue_is_refused(tmp_path: Path) -> None:
     path.write_text("[]")
     with pytest.raises(ValueError, match=r"prices\.json"):
         load_catalogue(path)
+
+
+def test_each_host_of_open_models_has_its_own_price() -> None:
+    name, usage = "meta-llama/Llama-3.3-70B-Instruct-Turbo", Usage(input_uncached=1_000_000)
+    costs = {}
+    for host in ("", "together_ai", "deepinfra"):
+        model = CATALOGUE.find("openai", name, host)
+        assert model is not None
+        costs[host] = decimal_text(model.cost_usd_of(usage))
+    assert costs == {"": "1.04", "together_ai": "1.04", "deepinfra": "0.1"}
+    assert CATALOGUE.find("openai", name, "groq") is None
+    assert name in CATALOGUE.names("openai", "deepinfra")
+    assert name not in CATALOGUE.names("openai", "groq")
+
+
+def test_a_contract_with_one_host_leaves_the_others_alone() -> None:
+    name, usage = "meta-llama/Llama-3.3-70B-Instruct-Turbo", Usage(input_uncached=1_000_000)
+    priced = load_catalogue(prices_override={f"deepinfra/{name}": {"input": 7, "output": 8}})
+    for host, expected in (("deepinfra", "7"), ("together_ai", "1.04")):
+        model = priced.find("openai", name, host)
+        assert model is not None
+        assert decimal_text(model.cost_usd_of(usage)) == expected

@@ -169,3 +169,25 @@ async def test_who_and_what_is_unknown(wires: Wires) -> None:
     assert (status, answer["error"]["code"]) == (401, "invalid_api_key")
     status, answer = await wires.openai({"model": "llama-none", "messages": SAY})
     assert (status, answer["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_a_host_in_the_path_bills_at_its_own_price(wires: Wires) -> None:
+    body = {"model": LLAMA, "messages": [{"role": "user", "content": "Name a river."}], "max_tokens": 20}
+    for host in ("together_ai", "deepinfra"):
+        status, _ = await wires._post(f"{wires.sim.urls.host(host)}/chat/completions", body, wires.headers["openai"])
+        assert status == 200
+    usages = [
+        (line["usage"]["prompt_tokens"], line["usage"]["completion_tokens"]) for line in await wires.bill("openai")
+    ]
+    costs = [Decimal(line["cost_usd"]) for line in await wires.bill("openai")]
+    (together, deep) = usages
+    assert costs == [
+        Decimal("1.04e-6") * sum(together),
+        Decimal("1e-7") * deep[0] + Decimal("3.2e-7") * deep[1],
+    ]
+    missing = await wires._post(f"{wires.sim.urls.host('groq')}/chat/completions", body, wires.headers["openai"])
+    assert (missing[0], missing[1]["error"]["code"]) == (404, "model_not_found")
+    async with wires.http.get(f"{wires.sim.urls.host('groq')}/models") as answer:
+        listed = {each["id"] for each in (await answer.json())["data"]}
+    assert "llama-guard-3-8b" in listed
+    assert LLAMA not in listed
