@@ -92,7 +92,7 @@ class Ledger(Protocol):
         ...
 
     async def totals(self, query: RequestQuery, group_by: Sequence[str]) -> tuple[RequestTotals, ...]:
-        """Sums by team, project, key, model, tier, day, or ``tag:<name>``; one group when there is no name."""
+        """Sums by team, project, key, model, tier, day, hour, minute or ``tag:<name>``; one group without names."""
         ...
 
     async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:

@@ -1,29 +1,49 @@
-"""GET /v1/decisions/{id} and POST /v1/feedback: what was decided, what it cost, and how good it turned out."""
+"""GET /v1/decisions, one of them, and POST /v1/feedback: what was decided, what it cost, how good it turned out."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 
 from router.clock import iso_of
 from router.errors import DecisionNotFoundError, RequestError
-from router.ledger import Feedback, Intent, Rejection, Settlement
+from router.ledger import Feedback, Intent, Rejection, RequestQuery, Settlement
 from router.money import usd_of
-from router.server.auth import caller_of, is_admin
+from router.savings import usd_range
+from router.server.auth import caller_of, is_admin, reader_of
 from router.server.body import parse_json_object, read_body
 from router.server.money_text import priced
+from router.server.query import parse_count, parse_moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from router.ledger import Line, RequestRow
+    from router.server.auth import Reader
     from router.server.parts import ServerParts
 
 DECISION_ID_MAX = 64
 SOURCE = r"[A-Za-z0-9 _.:@/-]{1,64}"
 FEEDBACK_BYTES_MAX = 65_536
+LIST_DEFAULT, LIST_MAX = 50, 500
+
+
+async def find_request(parts: ServerParts, decision_id: str) -> tuple[RequestRow, tuple[Line, ...]] | None:
+    """The request and its lines; None where there is none, or where the text cannot be an id."""
+    is_id = 0 < len(decision_id) <= DECISION_ID_MAX and decision_id.isascii() and decision_id.isprintable()
+    return await parts.ledger.request(decision_id) if is_id else None
+
+
+def require_found(
+    found: tuple[RequestRow, tuple[Line, ...]] | None, *, may_see: bool, param: str = "decision_id"
+) -> tuple[RequestRow, tuple[Line, ...]]:
+    """What was found. Raises DecisionNotFoundError alike for what is not there and for what is not the caller's."""
+    if found is None or not may_see:
+        raise DecisionNotFoundError("no such decision", param=param)
+    return found
 
 
 async def require_own(
@@ -36,21 +56,78 @@ async def require_own(
     """
     sees_all = is_admin(parts, headers) or parts.keys is None
     key_id = None if sees_all else caller_of(parts, headers).key_id
-    is_id = 0 < len(decision_id) <= DECISION_ID_MAX and decision_id.isascii() and decision_id.isprintable()
-    found = await parts.ledger.request(decision_id) if is_id else None
-    if found is None or not (sees_all or found[0].key_id == key_id is not None):
-        raise DecisionNotFoundError("no such decision", param="decision_id")
-    return found
+    found = await find_request(parts, decision_id)
+    return require_found(found, may_see=sees_all or (found is not None and found[0].key_id == key_id is not None))
+
+
+async def require_readable(
+    parts: ServerParts, headers: Mapping[str, str], decision_id: str
+) -> tuple[RequestRow, tuple[Line, ...]]:
+    """The same for reading: a key with a team also opens what its team's list shows."""
+    if parts.keys is None:
+        return await require_own(parts, headers, decision_id)
+    reader = reader_of(parts, headers)
+    found = await find_request(parts, decision_id)
+    return require_found(found, may_see=found is not None and is_readable(found[0], reader))
+
+
+def is_readable(row: RequestRow, reader: Reader) -> bool:
+    """Whether the request is among those that the reader's list may show."""
+    if reader.sees_all:
+        return True
+    if reader.team is not None:
+        return row.team == reader.team
+    return row.key_id is not None and row.key_id == reader.key_id
+
+
+def query_of(reader: Reader) -> RequestQuery:
+    """What the reader may see, as a query of the ledger: all, a team's, or a key's."""
+    if reader.sees_all:
+        return RequestQuery()
+    return RequestQuery(team=reader.team) if reader.team is not None else RequestQuery(key_id=reader.key_id)
+
+
+async def page_of(parts: ServerParts, query: RequestQuery, limit: int, before: RequestRow | None) -> list[RequestRow]:
+    """The newest rows of the query, at most ``limit``; with ``before`` only rows that are older than it."""
+    read = parts.ledger.requests
+    same_moment: list[RequestRow] = []
+    if before is not None:
+        moment = replace(query, from_ms=max(query.from_ms, before.time_ms), to_ms=before.time_ms + 1)
+        rows = [row async for row in read(moment, newest_first=True)]
+        same_moment = [row for row in rows if row.decision_id < before.decision_id]
+        query = replace(query, to_ms=before.time_ms)
+    return [*same_moment, *[row async for row in read(query, limit=limit, newest_first=True)]][:limit]
 
 
 def decision_routes(parts: ServerParts) -> APIRouter:
     """The routes, described by hand in the OpenAPI document."""
     routes = APIRouter(include_in_schema=False)
 
+    @routes.get("/v1/decisions")
+    async def decisions(request: Request) -> dict[str, object]:
+        """The latest decisions that the key may see, newest first, page by page."""
+        reader, asked = reader_of(parts, request.headers), request.query_params
+        limit = parse_count(asked.get("limit"), "limit", LIST_DEFAULT, LIST_MAX)
+        query = replace(query_of(reader), from_ms=parse_moment(asked.get("from"), "from", 0))
+        before = None
+        if "before" in asked:
+            found = await find_request(parts, asked["before"])
+            before, _ = require_found(
+                found, may_see=found is not None and is_readable(found[0], reader), param="before"
+            )
+        rows = await page_of(parts, query, limit + 1, before)
+        shown = rows[:limit]
+        return {
+            "object": "list",
+            "data": [row_fields(row) for row in shown],
+            "has_more": len(rows) > limit,
+            "next_before": shown[-1].decision_id if len(rows) > limit else None,
+        }
+
     @routes.get("/v1/decisions/{decision_id}")
     async def decision(request: Request, decision_id: str) -> dict[str, object]:
         """The receipt of a past decision, its attempts, and what it really cost."""
-        return decision_fields(*await require_own(parts, request.headers, decision_id))
+        return decision_fields(*await require_readable(parts, request.headers, decision_id))
 
     @routes.post("/v1/feedback", status_code=201)
     async def feedback(request: Request) -> dict[str, object]:
@@ -87,32 +164,47 @@ def parse_feedback(body: Mapping[str, object]) -> tuple[str, float, str]:
     return decision_id, float(score), source
 
 
-def decision_fields(row: RequestRow, lines: tuple[Line, ...]) -> dict[str, object]:
-    """A request as its lines tell it: the receipt, each attempt, the sums."""
-    receipt = next((each.receipt for each in lines if isinstance(each, Intent | Rejection) and each.receipt), None)
+def row_fields(row: RequestRow) -> dict[str, object]:
+    """A request as the ledger's row tells it: names, numbers and amounts, no content."""
     savings = row.premium_point_nanousd - row.cost_nanousd
     return {
         "decision_id": row.decision_id,
         "time": iso_of(row.time_ms),
+        "surface": row.surface,
+        "is_streamed": row.is_streamed,
+        "team": row.team,
+        "project": row.project,
+        "key_id": row.key_id,
+        "tags": dict(row.tags),
         "model": row.model,
+        "vendor": row.vendor,
+        "premium": row.premium,
         "reason": row.reason,
         "quality_tier": row.quality_tier,
         "tolerance": row.tolerance,
+        "complexity": row.complexity,
+        "expected_loss": row.expected_loss,
         "outcome": row.outcome,
         "error_code": row.error_code,
         "cost_usd": usd_of(row.cost_nanousd),
-        "premium_cost_usd": {
-            "low": usd_of(row.premium_low_nanousd),
-            "point": usd_of(row.premium_point_nanousd),
-            "high": usd_of(row.premium_high_nanousd),
-        }
+        "premium_cost_usd": usd_range(row.premium_low_nanousd, row.premium_point_nanousd, row.premium_high_nanousd)
         if row.is_modelled
         else None,
         "savings_usd": usd_of(savings) if row.is_modelled else None,
         "usage_source": row.usage_source,
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
+        "cache_read_tokens": row.cache_read_tokens,
         "latency_ms": row.latency_ms,
+        "first_byte_ms": row.first_byte_ms,
+    }
+
+
+def decision_fields(row: RequestRow, lines: tuple[Line, ...]) -> dict[str, object]:
+    """A request as its lines tell it: the row, each attempt, the labels, the receipt."""
+    receipt = next((each.receipt for each in lines if isinstance(each, Intent | Rejection) and each.receipt), None)
+    return {
+        **row_fields(row),
         "attempts": _attempts(lines),
         "feedback": [
             {"time": iso_of(each.time_ms), "score": each.score, "source": each.source}

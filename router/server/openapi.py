@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
 
-from router.server.decisions import SOURCE
+from router.server.decisions import DECISION_ID_MAX, LIST_DEFAULT, LIST_MAX, SOURCE
 from router.server.openapi_chat import CHAT_SCHEMAS, chat_operation
 from router.server.openapi_parts import PARTS_SCHEMAS, error_responses, json_of, ref
 
@@ -60,6 +60,7 @@ def _paths() -> OpenApi:
         "/v1/models/{model_id}": {
             "get": _get("getModel", "One model", "models", "Model", 401, 404) | {"parameters": [_in_path("model_id")]}
         },
+        "/v1/decisions": {"get": _decisions_operation()},
         "/v1/decisions/{decision_id}": {
             "get": _get("getDecision", "The receipt and the real cost", "decisions", "Decision", 401, 404, 503)
             | {"parameters": [_in_path("decision_id")]}
@@ -101,6 +102,25 @@ def _open(operation: OpenApi) -> OpenApi:
 
 def _in_path(name: str) -> OpenApi:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _decisions_operation() -> OpenApi:
+    listed = _get(
+        "listDecisions", "The latest decisions, newest first", "decisions", "DecisionList", 400, 401, 404, 503
+    )
+    limit = {"type": "integer", "minimum": 1, "maximum": LIST_MAX, "default": LIST_DEFAULT}
+    before = {"type": "string", "minLength": 1, "maxLength": DECISION_ID_MAX}
+    return listed | {
+        "parameters": [
+            _in_query("limit", "How many at most", limit),
+            _in_query("before", "Only decisions older than the one with this id: a page's `next_before`", before),
+            _in_query("from", "Only decisions since this time, such as `2026-11-01T00:00:00Z`", {"type": "string"}),
+        ]
+    }
+
+
+def _in_query(name: str, meaning: str, schema: OpenApi) -> OpenApi:
+    return {"name": name, "in": "query", "description": meaning, "required": False, "schema": schema}
 
 
 def _route_operation() -> OpenApi:

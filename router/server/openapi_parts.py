@@ -155,23 +155,46 @@ ATTEMPT = _object(
         "latency_ms": COUNT_OR_NULL,
     }
 )
-DECISION = _object(
+ROW_FIELDS: OpenApi = {
+    "decision_id": TEXT,
+    "time": {"type": "string", "format": "date-time"},
+    "surface": TEXT,
+    "is_streamed": {"type": "boolean"},
+    "team": TEXT_OR_NULL,
+    "project": TEXT_OR_NULL,
+    "key_id": TEXT_OR_NULL,
+    "tags": {"type": "object", "additionalProperties": TEXT},
+    "model": TEXT_OR_NULL,
+    "vendor": TEXT_OR_NULL,
+    "premium": TEXT,
+    "reason": TEXT,
+    "quality_tier": TEXT_OR_NULL,
+    "tolerance": SHARE_OR_NULL,
+    "complexity": SHARE_OR_NULL,
+    "expected_loss": SHARE_OR_NULL,
+    "outcome": TEXT,
+    "error_code": TEXT_OR_NULL,
+    "cost_usd": USD,
+    "premium_cost_usd": {"anyOf": [{"type": "null"}, _object({"low": USD, "point": USD, "high": USD})]},
+    "savings_usd": USD_OR_NULL,
+    "usage_source": TEXT,
+    "input_tokens": COUNT,
+    "output_tokens": COUNT,
+    "cache_read_tokens": COUNT,
+    "latency_ms": COUNT_OR_NULL,
+    "first_byte_ms": COUNT_OR_NULL,
+}
+DECISION_LIST = _object(
     {
-        "decision_id": TEXT,
-        "time": {"type": "string", "format": "date-time"},
-        "model": TEXT_OR_NULL,
-        "reason": TEXT,
-        "quality_tier": TEXT_OR_NULL,
-        "tolerance": SHARE_OR_NULL,
-        "outcome": TEXT,
-        "error_code": TEXT_OR_NULL,
-        "cost_usd": USD,
-        "premium_cost_usd": {"anyOf": [{"type": "null"}, _object({"low": USD, "point": USD, "high": USD})]},
-        "savings_usd": USD_OR_NULL,
-        "usage_source": TEXT,
-        "input_tokens": COUNT,
-        "output_tokens": COUNT,
-        "latency_ms": COUNT_OR_NULL,
+        "object": {"const": "list"},
+        "data": {"type": "array", "items": ref("DecisionRow")},
+        "has_more": {"type": "boolean"},
+        "next_before": {"type": ["string", "null"], "description": "The `before` of the next page."},
+    }
+)
+DECISION = _object(
+    ROW_FIELDS
+    | {
         "attempts": {"type": "array", "items": ref("Attempt")},
         "feedback": {"type": "array", "items": _object({"time": TEXT, "score": {"type": "number"}, "source": TEXT})},
         "receipt": {"anyOf": [{"type": "null"}, {"type": "object"}]},
@@ -186,6 +209,8 @@ PARTS_SCHEMAS: OpenApi = {
     "Receipt": RECEIPT,
     "Attempt": ATTEMPT,
     "Decision": DECISION,
+    "DecisionRow": _object(ROW_FIELDS),
+    "DecisionList": DECISION_LIST,
     "Feedback": _object({"decision_id": TEXT, "score": {"type": "number", "minimum": 0, "maximum": 1}, "source": TEXT}),
     "Health": _object({"status": {"const": "ok"}}),
     "Readiness": _object(

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from router.clock import iso_of, parse_time_ms
+from router.clock import iso_of
 from router.errors import RequestError
-from router.ledger import RequestQuery, RequestTotals
+from router.ledger import RequestTotals
 from router.savings import savings_report
 from router.server.auth import reader_of
+from router.server.decisions import query_of
+from router.server.query import parse_moment
 
 if TYPE_CHECKING:
+    from router.ledger import RequestQuery
     from router.policy import Policy
     from router.ports import Ledger
     from router.server.parts import ServerParts
 
-GROUPS = ("team", "project", "key", "model", "tier", "day")
+GROUPS = ("team", "project", "key", "model", "tier", "day", "hour", "minute")
 WEEK_MS = 7 * 86_400_000
 GROUPS_MAX = 4
 TAG_NAME_MAX = 64
@@ -37,16 +40,6 @@ def parse_groups(text: str) -> tuple[str, ...]:
     if len(names) > GROUPS_MAX or len(set(names)) < len(names):
         raise RequestError(f"group_by: at most {GROUPS_MAX} different names", param="group_by")
     return names
-
-
-def parse_moment(text: str | None, param: str, otherwise: int) -> int:
-    """Milliseconds of a time in a query. Raises RequestError."""
-    if not text:
-        return otherwise
-    try:
-        return parse_time_ms(text)
-    except (ValueError, OverflowError):
-        raise RequestError(f"{param}: must be a time such as 2026-11-01T00:00:00Z", param=param) from None
 
 
 async def report_of(ledger: Ledger, policy: Policy, query: RequestQuery, names: tuple[str, ...]) -> dict[str, object]:
@@ -105,10 +98,7 @@ def report_routes(parts: ServerParts) -> APIRouter:
         from_ms = parse_moment(request.query_params.get("from"), "from", to_ms - WEEK_MS)
         if from_ms >= to_ms:
             raise RequestError("from: must be before `to`", param="from")
-        query = RequestQuery(from_ms=from_ms, to_ms=to_ms)
-        if not reader.sees_all:
-            own = {"team": reader.team} if reader.team is not None else {"key_id": reader.key_id}
-            query = replace(query, **own)
+        query = replace(query_of(reader), from_ms=from_ms, to_ms=to_ms)
         report = await report_of(parts.ledger, parts.gateway.policy, query, parse_groups(group_by))
         return Response(csv_of(report), media_type="text/csv") if format == "csv" else JSONResponse(report)
 

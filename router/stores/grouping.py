@@ -20,15 +20,16 @@ COLUMN_OF_GROUP = {
     "tier": "quality_tier",
 }
 TAG_PREFIX = "tag:"
-DAY = "day"
+# Moments by how finely they are told, in UTC; each text sorts as its time does.
+MOMENTS = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H:00Z", "minute": "%Y-%m-%dT%H:%MZ"}
 
 
 def require_groups(group_by: Sequence[str]) -> None:
     """Raise RequestError unless every name can be grouped by."""
     for name in group_by:
         is_tag = name.startswith(TAG_PREFIX) and len(name) > len(TAG_PREFIX)
-        if name not in COLUMN_OF_GROUP and name != DAY and not is_tag:
-            known = ", ".join([*COLUMN_OF_GROUP, DAY, "tag:<name>"])
+        if name not in COLUMN_OF_GROUP and name not in MOMENTS and not is_tag:
+            known = ", ".join([*COLUMN_OF_GROUP, *MOMENTS, "tag:<name>"])
             raise RequestError(f"cannot group by {name!r}; known: {known}", param="group_by")
 
 
@@ -36,8 +37,8 @@ def group_value_of(row: RequestRow, name: str) -> str | None:
     """The row's value for a group-by name."""
     if name.startswith(TAG_PREFIX):
         return row.tags.get(name.removeprefix(TAG_PREFIX))
-    if name == DAY:
-        return datetime.fromtimestamp(row.time_ms // 1000, tz=UTC).strftime("%Y-%m-%d")
+    if name in MOMENTS:
+        return datetime.fromtimestamp(row.time_ms // 1000, tz=UTC).strftime(MOMENTS[name])
     value = getattr(row, COLUMN_OF_GROUP[name])
     return None if value is None else str(value)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from router.errors import LedgerUnavailableError
 from router.ledger import Intent, RequestTotals
 from router.stores.encoding import decode_line, encode_line
-from router.stores.grouping import COLUMN_OF_GROUP, DAY, TAG_PREFIX, in_order, require_groups
+from router.stores.grouping import COLUMN_OF_GROUP, MOMENTS, TAG_PREFIX, in_order, require_groups
 from router.stores.sql.posting import Entry
 from router.stores.sql.statements import DUE_MAX, LINES_OF_DECISION, ROW_NAMES, row_of
 
@@ -38,10 +38,7 @@ SUMS = (
     "SUM(premium_point_nanousd)",
     "SUM(premium_high_nanousd)",
 )
-DAYS: dict[Dialect, str] = {
-    "sqlite": "strftime('%Y-%m-%d', time_ms / 1000, 'unixepoch')",
-    "postgresql": "to_char(to_timestamp(time_ms / 1000) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
-}
+POSTGRES_MOMENTS = {"day": "YYYY-MM-DD", "hour": 'YYYY-MM-DD"T"HH24":00Z"', "minute": 'YYYY-MM-DD"T"HH24:MI"Z"'}
 # A tag's name is the caller's text: always a parameter, never part of the statement or of a path.
 TAGS: dict[Dialect, str] = {
     "sqlite": "(SELECT value FROM json_each(requests.tags) WHERE key = ?)",
@@ -184,7 +181,12 @@ class SqlLedger:
     def _group(self, name: str) -> str:
         if name.startswith(TAG_PREFIX):
             return TAGS[self.dialect]
-        return DAYS[self.dialect] if name == DAY else COLUMN_OF_GROUP[name]
+        return self._moment(name) if name in MOMENTS else COLUMN_OF_GROUP[name]
+
+    def _moment(self, name: str) -> str:
+        if self.dialect == "sqlite":
+            return f"strftime('{MOMENTS[name]}', time_ms / 1000, 'unixepoch')"
+        return f"to_char(to_timestamp(time_ms / 1000) AT TIME ZONE 'UTC', '{POSTGRES_MOMENTS[name]}')"
 
     async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:
         """The newest decision for this key that was neither refused nor failed."""

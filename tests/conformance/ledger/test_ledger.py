@@ -171,6 +171,8 @@ async def test_totals_sum_exactly_by_every_group(ledger: Ledger) -> None:
         "model": ["haiku", None],
         "tier": ["balanced", None],
         "day": ["2026-10-26", "2026-10-27"],
+        "hour": ["2026-10-26T07:00Z", "2026-10-27T07:00Z"],
+        "minute": ["2026-10-26T07:33Z", "2026-10-27T07:33Z"],
         "tag:feature": ["find", None],
     }.items():
         totals = await ledger.totals(ALL, [name])

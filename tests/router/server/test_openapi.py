@@ -86,6 +86,7 @@ async def test_the_document_names_every_route_and_every_schema_is_one() -> None:
         "/v1/route",
         "/v1/models",
         "/v1/models/{model_id}",
+        "/v1/decisions",
         "/v1/decisions/{decision_id}",
         "/v1/feedback",
         "/healthz",

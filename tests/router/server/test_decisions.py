@@ -1,0 +1,114 @@
+"""The list of decisions: newest first, whole over its pages, and only what the key may see."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from router.server import create_app
+from router.stores.memory import MemoryLedger
+from tests.lines import START_MS, intent_line, rejection_line, settlement_line
+from tests.router.server.fakes import KEYS, Sent, parts_of, send_to
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ADMIN, SEARCH, LEGAL = {"x-api-key": "admin"}, {"x-api-key": "key-search"}, {"x-api-key": "key-legal"}
+PATH = "/v1/decisions"
+
+
+def found(sent: Sent, status: int = 200) -> Any:
+    assert sent.status == status, sent.body
+    return json.loads(sent.body)
+
+
+async def app_over(*ids: tuple[str, int], **changes: Any) -> Callable[..., Any]:
+    """The application over answered requests, each with its id and its time after the start in milliseconds."""
+    ledger = MemoryLedger()
+    for decision_id, after_ms in ids:
+        await ledger.append(intent_line(decision_id, time_ms=START_MS + after_ms), settlement_line(decision_id))
+    return create_app(parts_of(ledger=ledger, **changes))
+
+
+async def test_pages_hold_every_decision_once_newest_first_also_within_a_millisecond() -> None:
+    app = await app_over(*((f"d{number:02}", number // 4) for number in range(11)))
+    seen: list[str] = []
+    query = "limit=3"
+    while True:
+        page = found(await send_to(app, "GET", f"{PATH}?{query}"))
+        assert len(page["data"]) <= 3
+        seen += [row["decision_id"] for row in page["data"]]
+        assert page["has_more"] is (page["next_before"] is not None)
+        if not page["has_more"]:
+            break
+        query = f"limit=3&before={page['next_before']}"
+    assert seen == [f"d{number:02}" for number in reversed(range(11))]
+
+
+async def test_a_span_cuts_the_list() -> None:
+    app = await app_over(("old", 0), ("new", 5_000))
+    page = found(await send_to(app, "GET", f"{PATH}?from=2026-10-26T07:33:24Z"))
+    assert [row["decision_id"] for row in page["data"]] == ["new"]
+    page = found(await send_to(app, "GET", f"{PATH}?from=2026-10-26T07:33:24Z&before=old"))
+    assert page["data"] == []
+
+
+async def test_rows_say_what_was_billed_and_nothing_of_the_content() -> None:
+    ledger = MemoryLedger()
+    await ledger.append(intent_line("a"), settlement_line("a"))
+    await ledger.append(rejection_line("b", time_ms=START_MS + 1))
+    app = create_app(parts_of(ledger=ledger))
+    refused, answered = found(await send_to(app, "GET", PATH))["data"]
+    assert (refused["outcome"], refused["premium_cost_usd"], refused["savings_usd"]) == ("rejected", None, None)
+    one = found(await send_to(app, "GET", f"{PATH}/a"))
+    assert answered == {name: one[name] for name in answered}
+    assert set(one) - set(answered) == {"attempts", "feedback", "receipt"}
+    document = found(await send_to(app, "GET", "/openapi.json"))
+    schema = {**document["components"]["schemas"]["DecisionList"], "components": document["components"]}
+    Draft202012Validator(schema).validate(found(await send_to(app, "GET", PATH)))
+    assert set(answered) == set(document["components"]["schemas"]["DecisionRow"]["properties"])
+
+
+async def test_each_reader_lists_and_opens_the_same() -> None:
+    ledger = MemoryLedger()
+    for decision_id, team, key_id in (("own", "search", "k1"), ("mate", "search", "k9"), ("other", "ads", "k3")):
+        await ledger.append(intent_line(decision_id, team=team, key_id=key_id))
+    app = create_app(parts_of(ledger=ledger, keys=KEYS, admin_key="admin"))
+    for headers, visible in ((ADMIN, {"own", "mate", "other"}), (SEARCH, {"own", "mate"}), (LEGAL, set())):
+        page = found(await send_to(app, "GET", PATH, headers=headers))
+        assert {row["decision_id"] for row in page["data"]} == visible
+        for decision_id in ("own", "mate", "other"):
+            status = 200 if decision_id in visible else 404
+            assert (await send_to(app, "GET", f"{PATH}/{decision_id}", headers=headers)).status == status
+            before = await send_to(app, "GET", f"{PATH}?before={decision_id}", headers=headers)
+            assert before.status == status
+    assert found(await send_to(app, "GET", PATH), 401)["error"]["code"] == "invalid_api_key"
+
+
+async def test_where_an_admin_key_was_set_the_list_needs_it() -> None:
+    app = await app_over(("d", 0), admin_key="admin")
+    assert (await send_to(app, "GET", PATH)).status == 401
+    assert len(found(await send_to(app, "GET", PATH, headers=ADMIN))["data"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "param"),
+    [
+        ("limit=0", 400, "limit"),
+        ("limit=501", 400, "limit"),
+        ("limit=-1", 400, "limit"),
+        ("limit=1.5", 400, "limit"),
+        ("limit=", 400, "limit"),
+        ("limit=%D9%A3", 400, "limit"),
+        ("limit=9999999999", 400, "limit"),
+        ("from=yesterday", 400, "from"),
+        ("before=unseen", 404, "before"),
+        ("before=", 404, "before"),
+    ],
+)
+async def test_a_query_that_cannot_be_is_refused_by_name(query: str, status: int, param: str) -> None:
+    app = await app_over(("d", 0))
+    assert found(await send_to(app, "GET", f"{PATH}?{query}"), status)["error"]["param"] == param
