@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from router.bill import Bill
 from router.catalog import cost_nanousd, hold_nanousd
 from router.decision import receipt_of
-from router.ledger import Intent, Settlement
+from router.errors import LedgerUnavailableError
+from router.ledger import Intent, Rejection, Settlement
 from router.savings import premium_cost_of
 from router.token_priors import hold_tokens_of
 from router.tokens import TokenUsage
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from router.clock import Clock
     from router.decision import Candidate, CostRange, Decision
     from router.errors import RouterError
-    from router.ledger import Outcome, Rejection, Subject, UsageSource
+    from router.ledger import Outcome, Subject, UsageSource
     from router.policy import Policy
     from router.ports import Ledger, Observer
     from router.tokens import Usage
@@ -38,6 +39,14 @@ class Account:
     cost_nanousd: int = 0
     premium_cost: CostRange | None = None
     usage_source: UsageSource = "none"
+    last: tuple[Intent, Settlement] | None = None
+    is_finished: bool = False
+
+    def finish(self, observer: Observer) -> None:
+        """No attempt follows: the request has ended with its last one, which is told once."""
+        if self.last is not None and not self.is_finished:
+            self.is_finished = True
+            observer.request_finished(*self.last, self.cost_nanousd)
 
 
 @dataclass(slots=True)
@@ -88,22 +97,30 @@ class Hold:
         """Charge what the vendor reported, or the estimate where it reported nothing, and end the request."""
         if self.is_settled:
             return
-        tokens = usage.tokens if usage is not None else self.estimated_tokens(output_bytes)
-        source: UsageSource = usage.source if usage is not None else "estimated"
+        tokens, source = self._spent(usage, output_bytes)
         model = self.policy.models[self.intent.model]
         premium = premium_cost_of(tokens, model, self.policy.premium_model)
         self._close(tokens, source, premium, outcome, finish_reason=finish_reason, error=error)
-        self.finish()
+        self.account.finish(self.observer)
 
-    def fail(self, error: RouterError, *, is_billed: bool) -> None:
-        """Charge nothing where the vendor certainly did not bill, else the estimate; another attempt may follow."""
-        tokens = self.estimated_tokens() if is_billed else None
-        self._close(tokens, "estimated" if is_billed else "none", None, "failed", error=error)
+    def fail(self, error: RouterError, *, is_billed: bool, usage: Usage | None = None) -> None:
+        """Charge nothing where the vendor certainly did not bill, else the usage or the estimate.
 
-    def abandon(self) -> None:
-        """Charge the estimate: the attempt was cut off from our side while the vendor may have been working."""
-        self._close(self.estimated_tokens(), "estimated", None, "client_left")
-        self.finish()
+        Another attempt may follow.
+        """
+        if is_billed:
+            tokens, source = self._spent(usage)
+            self._close(tokens, source, None, "failed", error=error)
+        else:
+            self._close(None, "none", None, "failed", error=error)
+
+    def abandon(self, usage: Usage | None = None) -> None:
+        """Charge the usage or the estimate: cut off from our side while the vendor may have been working."""
+        tokens, source = self._spent(usage)
+        self._close(tokens, source, None, "client_left")
+
+    def _spent(self, usage: Usage | None, output_bytes: int = 0) -> tuple[TokenUsage, UsageSource]:
+        return (self.estimated_tokens(output_bytes), "estimated") if usage is None else (usage.tokens, usage.source)
 
     def _close(
         self,
@@ -138,13 +155,9 @@ class Hold:
         account.cost_nanousd += settlement.cost_nanousd
         account.premium_cost = premium
         account.usage_source = source
+        account.last = (self.intent, settlement)
         self.ledger.append_later(settlement)
         self.observer.attempt_settled(self.intent, settlement)
-
-    def finish(self) -> None:
-        """No attempt follows: the request has ended with this one."""
-        assert self.settlement is not None, "settle first"
-        self.observer.request_finished(self.intent, self.settlement, self.account.cost_nanousd)
 
     def bill(self) -> Bill:
         """What the caller is told of the request, once this hold is settled."""
@@ -197,5 +210,10 @@ class Admission:
             lease_expires_ms=now_ms + round(policy.limits.lease_s * 1000),
             receipt=receipt_of(decision) if account.attempts == 1 else None,
         )
-        await self.ledger.append(intent)
+        try:
+            await self.ledger.append(intent)
+        except LedgerUnavailableError as error:
+            if account.last is None:
+                self.observer.request_rejected(Rejection(account.subject, now_ms, error.code))
+            raise
         return Hold(account, intent, candidate, policy, self.ledger, self.observer, self.clock)

@@ -87,7 +87,7 @@ def weigh(
             rules=rules,
             droppable=policy.droppable,
             input_tokens=mine.input_tokens,
-            output_tokens=request.output_tokens_max or 0,
+            output_tokens=0 if request.output_tokens_max is None else mine.output_tokens_max,
         )
         is_placed = scores.placement[index].basis != "none"
         found.append(

@@ -159,7 +159,7 @@ def explained(candidates: Sequence[Candidate], choice: Choice, premium: str, thr
                 why = ("not_pinned",)
             elif choice.reason in ("zero_tolerance", "no_ground"):
                 why = (choice.reason,)
-            elif is_within(each, premium, threshold):
+            elif choice.reason != "premium_not_eligible" and is_within(each, premium, threshold):
                 why = ("dearer",)
             else:
                 why = ("loss_above_threshold",) if each.predicted_loss is not None else ("no_placement",)

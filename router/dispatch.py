@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from router.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
+from router.errors import ProviderError, ProviderRejectedError, ProviderUnavailableError, RouterError
+from router.ledger import Rejection
 from router.ports import Call
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from router.clock import Clock
     from router.cooldown import Cooldowns
     from router.decision import Decision
-    from router.policy import Policy
+    from router.policy import Policy, Upstream
     from router.ports import Deployment, Ledger, Provider, ReplyStream
 
 Answered = TypeVar("Answered")
@@ -31,6 +32,8 @@ BACKOFF_FIRST_S = 0.25
 BACKOFF_MAX_S = 4.0
 # With another candidate at hand, a vendor that asks for a longer pause than this is not waited for.
 PATIENCE_S = 1.0
+# An attempt that the deadline has nearly reached is still given this long.
+ATTEMPT_MIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +69,22 @@ class Dispatch:
     async def _first_answer(
         self, job: Job, ask: Callable[[Provider, Call], Awaitable[Answered]]
     ) -> tuple[Answered, Hold]:
+        try:
+            return await self._asked_in_turn(job, ask)
+        except BaseException:
+            job.account.finish(self.admission.observer)
+            raise
+
+    async def _asked_in_turn(
+        self, job: Job, ask: Callable[[Provider, Call], Awaitable[Answered]]
+    ) -> tuple[Answered, Hold]:
         deadline_s = self.clock.monotonic_s() + job.policy.upstream.deadline_s
         last: ProviderError | None = None
-        hold: Hold | None = None
         models = self._awake(job)
         for position, model in enumerate(models):
             has_other = position + 1 < len(models)
             for retry in range(job.policy.upstream.retries_max + 1):
-                answer, hold = await self._attempt(job, model, ask)
+                answer, hold = await self._attempt(job, model, ask, deadline_s)
                 if not isinstance(answer, ProviderError):
                     return answer, hold
                 last = answer
@@ -85,8 +96,6 @@ class Dispatch:
             if isinstance(last, ProviderRejectedError) or self.clock.monotonic_s() >= deadline_s:
                 break
         assert last is not None
-        assert hold is not None
-        hold.finish()
         raise last
 
     def _awake(self, job: Job) -> list[str]:
@@ -95,44 +104,55 @@ class Dispatch:
         rests = {model: self.cooldowns.rest_s(model, now_s) for model in job.decision.order}
         awake = [model for model in job.decision.order if rests[model] <= 0]
         if not awake:
-            raise ProviderUnavailableError(
+            error = ProviderUnavailableError(
                 f"every model that keeps the tolerance is cooling down after failures: {', '.join(rests)}",
                 retry_after_s=min(rests.values()),
             )
+            self.admission.reject(Rejection(job.account.subject, self.clock.now_ms(), error.code))
+            raise error
         return awake
 
     async def _attempt(
-        self, job: Job, model: str, ask: Callable[[Provider, Call], Awaitable[Answered]]
+        self, job: Job, model: str, ask: Callable[[Provider, Call], Awaitable[Answered]], deadline_s: float
     ) -> tuple[Answered | ProviderError, Hold]:
         hold = await self.admission.hold(job.account, job.request, job.decision, model, job.policy)
         # Disk latency hides behind the vendor's: the power-safe copy is only due before the first byte goes back.
         synced = asyncio.ensure_future(self.ledger.sync())
         provider = self.providers[job.policy.models[model].wire]
+        answer: Answered | None = None
         try:
-            answer = await ask(provider, self._call(job, hold))
+            answer = await ask(provider, self._call(job, hold, deadline_s))
             await synced
         except ProviderError as error:
             self.cooldowns_after(model, error)
             hold.fail(error, is_billed=error.is_billed)
             return error, hold
+        except RouterError as error:
+            # The ledger lost its disk: the vendor is paid, and what it answered goes to nobody.
+            hold.fail(error, is_billed=True, usage=getattr(answer, "usage", None))
+            await _let_go(answer)
+            raise
         except BaseException:
-            # Cancelled, or the ledger lost its disk: the vendor may be billing, and nobody will hear the answer.
-            hold.abandon()
+            # Cancelled: the vendor may be billing, and nobody will hear the answer.
+            hold.abandon(getattr(answer, "usage", None))
+            await _let_go(answer)
             raise
         finally:
             if not synced.done():
                 synced.cancel()
+            elif not synced.cancelled():
+                synced.exception()  # heard: a failure that no longer matters is not to be reported as forgotten
         self.cooldowns.succeeded(model)
         hold.mark_first_byte()
         return answer, hold
 
-    def _call(self, job: Job, hold: Hold) -> Call:
+    def _call(self, job: Job, hold: Hold, deadline_s: float) -> Call:
         return Call(
             request=job.request,
             deployment=job.deployments[hold.intent.model],
             attempt_id=f"{job.decision.decision_id}-{hold.intent.attempt}",
             output_tokens_max=hold.candidate.output_tokens_max,
-            upstream=job.policy.upstream,
+            upstream=within(job.policy.upstream, deadline_s - self.clock.monotonic_s()),
             dropped=frozenset(hold.candidate.dropped),
             raw_surface=job.request.surface,
         )
@@ -144,8 +164,25 @@ class Dispatch:
 
     def _pause_s(self, error: ProviderError, retry: int, *, has_other: bool) -> float | None:
         """Seconds until the same vendor may be asked again; None when it must not be."""
-        if not isinstance(error, ProviderUnavailableError) or isinstance(error, ProviderTimeoutError):
+        if not isinstance(error, ProviderUnavailableError):
             return None
         backoff_s = self.jitter.uniform(0, min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**retry))
         pause_s = max(backoff_s, error.retry_after_s or 0.0)
         return None if has_other and pause_s > PATIENCE_S else pause_s
+
+
+def within(upstream: Upstream, left_s: float) -> Upstream:
+    """The same waits, cut so that connecting and the first byte together end within ``left_s`` seconds."""
+    left_s = max(left_s, ATTEMPT_MIN_S)
+    if upstream.connect_timeout_s + upstream.first_byte_timeout_s <= left_s:
+        return upstream
+    connect_s = min(upstream.connect_timeout_s, left_s / 2)
+    first_byte_s = min(upstream.first_byte_timeout_s, left_s - connect_s)
+    return replace(upstream, connect_timeout_s=connect_s, first_byte_timeout_s=first_byte_s)
+
+
+async def _let_go(answer: object) -> None:
+    """Close what nobody will read: a stream that is left open holds its connection, and its vendor writes on."""
+    close = getattr(answer, "aclose", None)
+    if close is not None:
+        await close()

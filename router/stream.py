@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from router.chat import Finish, RawFrames, StreamStart, TextDelta, ThinkingDelta, ToolCallDelta, UsageReport
 from router.errors import ProviderError
+from router.prompt import encode_text
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -57,6 +58,7 @@ class AnswerStream:
         self._job = job
         self._background = background
         self._output_bytes = 0
+        self._is_left = False
         self._finish: FinishReason | None = None
         self.usage: Usage | None = None
         self.bill: Bill | None = None
@@ -100,7 +102,8 @@ class AnswerStream:
 
     async def aclose(self) -> None:
         """The client has left, or the answer is over; safe on every path and more than once."""
-        if not self._hold.is_settled:
+        if not self._hold.is_settled and not self._is_left:
+            self._is_left = True
             self._background.spawn(self._drain())
 
     def _note(self, event: StreamEvent) -> None:
@@ -108,7 +111,7 @@ class AnswerStream:
             case RawFrames(output_bytes=size):
                 self._output_bytes += size
             case TextDelta(text=text) | ThinkingDelta(text=text) | ToolCallDelta(arguments=text):
-                self._output_bytes += len(text)
+                self._output_bytes += len(text) if text.isascii() else len(encode_text(text))
             case Finish(reason=reason):
                 self._finish = reason
             case UsageReport(usage=usage):
