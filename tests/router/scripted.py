@@ -251,10 +251,12 @@ class HookedLedger(MemoryLedger):
         settled = [(line.decision_id, line.attempt) for line in self.settlements()]
         assert sorted(intents) == sorted(settled)
         assert len(set(settled)) == len(settled)
-        for place in settled:
-            first = next(line for line in self.written if isinstance(line, Intent) and place[1] == line.attempt)
-            last = next(line for line in self.written if isinstance(line, Settlement) and place[1] == line.attempt)
-            assert self.written.index(first) < self.written.index(last)
+        begun: set[tuple[str, int]] = set()
+        for line in self.written:
+            if isinstance(line, Intent):
+                begun.add((line.subject.decision_id, line.attempt))
+            elif isinstance(line, Settlement):
+                assert (line.decision_id, line.attempt) in begun
         rows = [row async for row in self.requests(RequestQuery(0, 2**62))]
         assert all(row.outcome != "open" for row in rows)
         assert sum(row.cost_nanousd for row in rows) == sum(line.cost_nanousd for line in self.settlements())
