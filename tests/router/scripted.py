@@ -202,7 +202,7 @@ class ScriptedQuality:
         )
 
     def predicted_loss(self, scores: Scores, premium_index: int) -> tuple[float, ...]:
-        return tuple(scores.quality[premium_index] - quality for quality in scores.quality)
+        return tuple(round(scores.quality[premium_index] - quality, 9) for quality in scores.quality)
 
     def threshold(self, tolerance: float) -> float:
         return tolerance if tolerance > 0 else float("-inf")
