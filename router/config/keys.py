@@ -12,19 +12,24 @@ import hmac
 import os
 import re
 import secrets
+import stat
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 
 from router.clock import iso_of, parse_time_ms
-from router.config.yaml_places import Places
+from router.config.load import ordered, places_of, read_bytes, require_none
+from router.config.mistakes import message_of
+from router.config.yaml_places import Finding, Places
 from router.errors import ConfigError, InvalidApiKeyError
 from router.policy import Caller
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from router.policy import Policy
 
 KEY = re.compile(r"^tg-([0-9a-f]{12})-([A-Za-z0-9_-]{43})$")
@@ -32,6 +37,24 @@ KNOWN_MAX = 10_000
 NOBODY_SALT = "00" * 16
 NOBODY_HASH = "0" * 64
 UNKNOWN = "the API key is missing, unknown, revoked or past its expiry"
+
+
+def _time(value: str) -> str:
+    try:
+        parse_time_ms(value)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError("time", "must be a time such as 2027-01-01T00:00:00Z") from None
+    return value
+
+
+Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,128}$")]
+Time = Annotated[str, AfterValidator(_time)]
+PATTERNS = {
+    "id": "must be the 12 hex digits that `tollgate keys create` made",
+    "salt": "must be the 32 hex digits that `tollgate keys create` made",
+    "hash": "must be the 64 hex digits that `tollgate keys create` made",
+}
+LABEL_PATTERN = "must be 1 to 128 printable characters"
 
 
 class StoredKey(BaseModel):
@@ -42,15 +65,15 @@ class StoredKey(BaseModel):
     id: str = Field(pattern=r"^[0-9a-f]{12}$")
     salt: str = Field(pattern=r"^[0-9a-f]{32}$")
     hash: str = Field(pattern=r"^[0-9a-f]{64}$")
-    name: str | None = None
-    team: str | None = None
-    project: str | None = None
-    tiers: list[str] = Field(default_factory=list)
-    models: list[str] = Field(default_factory=list)
-    tags: dict[str, str] = Field(default_factory=dict)
-    created: str
-    expires: str | None = None
-    revoked: str | None = None
+    name: Label | None = None
+    team: Label | None = None
+    project: Label | None = None
+    tiers: list[Label] = Field(default_factory=list)
+    models: list[Label] = Field(default_factory=list)
+    tags: dict[Label, Label] = Field(default_factory=dict)
+    created: Time
+    expires: Time | None = None
+    revoked: Time | None = None
 
 
 class KeysFile(BaseModel):
@@ -58,7 +81,7 @@ class KeysFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    version: int = Field(1, ge=1, le=1)
+    version: int = Field(default=1, ge=1, le=1)
     keys: list[StoredKey] = Field(default_factory=list)
 
 
@@ -115,21 +138,36 @@ def keys_path(home: Path, policy: Policy, policy_path: Path) -> Path:
 
 
 def load_keys(path: Path) -> KeysFile:
-    """Read a keys file; one that is not there is empty. Raises ConfigError naming file and field, never a value."""
+    """Read a keys file. Raises ConfigError naming file, line and field, never a value; so for one that is not there."""
+    raw = read_bytes(path)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        message = f"mode {mode:04o} lets other users at it: `chmod 600 {path}`"
+        require_none([Finding(str(path), 1, 1, "", message)])
+    places = places_of(raw, str(path))
+    if not isinstance(places, Places):
+        require_none([places])
+    assert isinstance(places, Places)
+    if places.value is None:
+        require_none(places.findings)
+    findings = list(places.findings)
+    file = KeysFile()
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return KeysFile(version=1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
-    places = Places(text, str(path))
-    if places.findings:
-        raise ConfigError("\n".join(str(each) for each in places.findings))
-    try:
-        return KeysFile.model_validate(places.value)
+        file = KeysFile.model_validate(places.value)
     except ValidationError as error:
-        found = [places.find(tuple(each["loc"]), str(each["msg"])) for each in error.errors(include_input=False)]
-        raise ConfigError("\n".join(str(each) for each in found)) from None
+        for each in error.errors(include_input=False, include_url=False):
+            loc = tuple(part for part in each["loc"] if part != "[key]")
+            message = message_of(each)
+            if each["type"] == "string_pattern_mismatch":
+                message = PATTERNS.get(str(loc[-1]), LABEL_PATTERN)
+            findings.append(places.find(loc, message))
+    seen: set[str] = set()
+    for index, key in enumerate(file.keys):
+        if key.id in seen:
+            findings.append(places.find(("keys", index, "id"), "stands twice: remove one of the two keys"))
+        seen.add(key.id)
+    require_none(ordered(findings))
+    return file
 
 
 def load_key_ring(path: Path) -> KeyRing | None:
@@ -139,6 +177,11 @@ def load_key_ring(path: Path) -> KeyRing | None:
     return KeyRing({key.id: key for key in load_keys(path).keys})
 
 
+def beside(path: Path, ending: str) -> Path:
+    """A file next to the keys file that belongs to it."""
+    return path.with_name(path.name + ending)
+
+
 class KeysBook:
     """A keys file that is being changed: locked against other writers, replaced atomically, readable by its owner."""
 
@@ -146,13 +189,17 @@ class KeysBook:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            self._lock = os.open(beside(path, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
 
     def __enter__(self) -> Self:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.keys = list(load_keys(self.path).keys)
+        try:
+            self.keys = list(load_keys(self.path).keys) if self.path.exists() else []
+        except ConfigError:
+            os.close(self._lock)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -169,17 +216,17 @@ class KeysBook:
         return f"tg-{key_id}-{secret}", stored
 
     def revoke(self, key_id: str, now_ms: int) -> StoredKey:
-        """Mark a key as revoked; doing it again changes nothing. Raises ConfigError for an unknown id."""
+        """Mark a key as revoked; doing it again changes nothing. Raises KeyError for an unknown id."""
         for index, key in enumerate(self.keys):
             if key.id == key_id:
                 if key.revoked is None:
                     self.keys[index] = key.model_copy(update={"revoked": iso_of(now_ms)})
                     self._write()
                 return self.keys[index]
-        raise ConfigError(f"{self.path}: no key has the id {key_id!r}")
+        raise KeyError(key_id)
 
     def _write(self) -> None:
-        temporary = self.path.with_suffix(".tmp")
+        temporary = beside(self.path, ".tmp")
         document = {"version": 1, "keys": [key.model_dump(exclude_none=True) for key in self.keys]}
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -187,6 +234,6 @@ class KeysBook:
                 YAML(typ="safe", pure=True).dump(document, file)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(self.path)
+            temporary.replace(self.path)
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be written: {error.strerror}") from error

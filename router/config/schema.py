@@ -2,29 +2,90 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date  # noqa: TC003  # pydantic reads the annotation at run time
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from router.catalog.cards import CAPABILITY_FLAGS
+from router.config.words import meant
+from router.config.yaml_places import ExactFloat
+
+PRICE_DECIMALS = 9
+USD_PER_MTOK_MAX = 1_000_000
+CAPABILITIES = tuple(sorted(set(CAPABILITY_FLAGS.values())))
+VARIABLE_NAME = re.compile(r"^[A-Z][A-Z0-9_]{0,63}$")
+ACCESS_KEY = re.compile(r"^(AKIA|ASIA)[0-9A-Z]{12,}$")  # an AWS key id looks like a variable's name, and is none
+
+
+def _variable_name(value: str) -> str:
+    if not VARIABLE_NAME.match(value) or ACCESS_KEY.match(value):
+        raise PydanticCustomError(
+            "variable_name", "must be the NAME of an environment variable such as VLLM_API_KEY, never the key itself"
+        )
+    return value
+
+
+def _address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_sound = False
+    if not is_sound or re.search(r"\s", value):
+        raise PydanticCustomError("address", "must be an address such as http://127.0.0.1:8000/v1")
+    if parts.username is not None or parts.password is not None:
+        raise PydanticCustomError("address", "must hold no user or password: name the key's variable in `api_key_env`")
+    if parts.query or parts.fragment:
+        raise PydanticCustomError("address", "must end with its path: no `?` and no `#`")
+    return value
+
+
+def _capability(value: str) -> str:
+    if value not in CAPABILITIES:
+        hint = meant(value, CAPABILITIES) or f"; there are {', '.join(CAPABILITIES)}"
+        raise PydanticCustomError("capability", "is no capability{hint}", {"hint": hint})
+    return value
+
+
+def _exact(value: object) -> object:
+    """The decimal as it was written; a float would already have rounded it."""
+    if isinstance(value, ExactFloat):
+        return Decimal(value.text)
+    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
-HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+VariableName = Annotated[
+    str, AfterValidator(_variable_name), WithJsonSchema({"type": "string", "pattern": VARIABLE_NAME.pattern})
+]
+Address = Annotated[
+    str, AfterValidator(_address), WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s?#@]+$"})
+]
+Capability = Annotated[str, AfterValidator(_capability), WithJsonSchema({"enum": list(CAPABILITIES)})]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 ModelTierName = Literal["economy", "standard", "premium"]
-
-
-def _exact(value: object) -> object:
-    """YAML's numbers arrive as text, so that a price is exact; quoted ones were refused before."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        return value
-    return Decimal(str(value))
-
-
-Usd = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, le=1_000_000, decimal_places=9, allow_inf_nan=False)]
+Usd = Annotated[
+    Decimal,
+    BeforeValidator(_exact),
+    Field(ge=0, le=USD_PER_MTOK_MAX, decimal_places=PRICE_DECIMALS, allow_inf_nan=False),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": USD_PER_MTOK_MAX}),
+]
 
 
 class Strict(BaseModel):
@@ -33,132 +94,231 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class PriceBlock(Strict):
-    """A contract's prices in USD per million tokens; what is not given is billed as plain input or output."""
+class PriceTierBlock(Strict):
+    """Prices of a whole request whose input is above ``input_tokens``; what is not given stays as below."""
 
-    input: Usd
-    output: Usd
-    cache_read: Usd | None = None
-    cache_write_5m: Usd | None = None
-    cache_write_1h: Usd | None = None
-    reasoning: Usd | None = None
+    input_tokens: Tokens = Field(description="the tier prices requests with more input than this, cached or not")
+    input: Usd | None = Field(default=None, description="USD per million tokens of plain input")
+    output: Usd | None = Field(default=None, description="USD per million output tokens")
+    cache_read: Usd | None = Field(default=None, description="USD per million tokens read from the vendor's cache")
+    cache_write_5m: Usd | None = Field(
+        default=None, description="USD per million tokens written to its five-minute cache"
+    )
+    cache_write_1h: Usd | None = Field(default=None, description="USD per million tokens written to its one-hour cache")
+    reasoning: Usd | None = Field(default=None, description="USD per million reasoning tokens")
+
+
+class PriceBlock(Strict):
+    """A contract's prices in USD per million tokens, exact to nine decimals."""
+
+    input: Usd = Field(description="plain input; 0 only where it is really free, such as a model of your own")
+    output: Usd = Field(description="output")
+    cache_read: Usd | None = Field(
+        default=None, description="read from the vendor's prompt cache; plain input if not given"
+    )
+    cache_write_5m: Usd | None = Field(
+        default=None, description="written to its five-minute cache; plain input if not given"
+    )
+    cache_write_1h: Usd | None = Field(
+        default=None, description="written to its one-hour cache; the five-minute price if not given"
+    )
+    reasoning: Usd | None = Field(default=None, description="reasoning tokens; output if not given")
+    above: Annotated[list[PriceTierBlock], Field(min_length=1, max_length=16)] | None = Field(
+        default=None, description="context tiers, rising: a request with more input is priced by its tier as a whole"
+    )
 
 
 class ModelBlock(Strict):
     """One model that the policy may route to."""
 
-    provider_model: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+/[^\s]+$")]
-    vendor: Name
-    tier: ModelTierName
-    price_usd_per_mtok: PriceBlock | None = None
-    api_base: HttpUrl | None = None
-    api_key_env: VariableName | None = None
-    context_window: Tokens | None = None
-    output_tokens_max: Tokens | None = None
-    capabilities: list[Name] | None = Field(None, description="replaces what the catalogue says")
-
-
-class RoutingBlock(Strict):
-    """What is kept and against what it is measured."""
-
-    premium: Name
-    quality_tiers: Annotated[dict[Name, Share], Field(min_length=1, max_length=32)]
-    default_tier: Name
-    drop: list[Literal["sampling_params", "forced_tool_use", "output_limit", "reasoning_effort"]] = Field(
-        default_factory=list, description="settings that may be left out for a model that refuses them"
+    provider_model: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+/[^\s]+$", max_length=256)] = Field(
+        description="`provider/model` as in the catalogue, such as anthropic/claude-opus-5-5"
+    )
+    vendor: Name = Field(description="who makes the model; rules allow and forbid by it")
+    tier: ModelTierName = Field(description="how strong it is; rules ask for it by `tier_min`")
+    price_usd_per_mtok: PriceBlock | None = Field(default=None, description="your contract; wins over the catalogue")
+    api_base: Address | None = Field(
+        default=None, description="its own address, as the vendor's SDK calls its base URL"
+    )
+    api_key_env: VariableName | None = Field(default=None, description="the variable that holds its key, never the key")
+    context_window: Tokens | None = Field(
+        default=None, description="tokens of input and output; the catalogue's if not given"
+    )
+    output_tokens_max: Tokens | None = Field(default=None, description="output limit; the catalogue's if not given")
+    capabilities: list[Capability] | None = Field(
+        default=None, description="replaces what the catalogue says it can do"
     )
 
 
-class WhenBlock(Strict):
-    """When a rule applies; all that is given must match."""
+class RoutingBlock(Strict):
+    """What is kept, and against what it is measured."""
 
-    team: list[str] = Field(default_factory=list)
-    project: list[str] = Field(default_factory=list)
-    key: list[str] = Field(default_factory=list)
-    quality_tier: list[Name] = Field(default_factory=list)
-    tags: dict[str, list[str]] = Field(default_factory=dict)
-    has_images: bool | None = None
-    has_tools: bool | None = None
-    has_response_schema: bool | None = None
-    input_tokens_min: Tokens | None = None
-    input_tokens_max: Tokens | None = None
-    support_max: Share | None = None
+    premium: Name = Field(description="the model that every loss and every saving is measured against")
+    quality_tiers: Annotated[dict[Name, Share], Field(min_length=1, max_length=32)] = Field(
+        description="tier name: largest expected quality loss against premium, 0..1"
+    )
+    default_tier: Name = Field(description="the tier of a request that names none")
+    drop: list[Literal["sampling_params", "forced_tool_use", "output_limit", "reasoning_effort"]] = Field(
+        default_factory=list,
+        description="settings left out, and named in X-Router-Dropped, for a model that refuses them",
+    )
+
+
+Texts = Annotated[list[Text], Field(min_length=1, max_length=1_000)]
+Names = Annotated[list[Name], Field(min_length=1, max_length=1_000)]
+
+
+class WhenBlock(Strict):
+    """When a rule applies; all that is given must match, nothing given matches every request."""
+
+    team: Texts | None = Field(default=None, description="the key's team is one of these")
+    project: Texts | None = Field(default=None, description="the key's project is one of these")
+    key: Texts | None = Field(default=None, description="the key's id is one of these")
+    quality_tier: Names | None = Field(default=None, description="the request's tier is one of these")
+    tags: Annotated[dict[Text, Texts], Field(min_length=1)] | None = Field(
+        default=None, description="tag name: the values that match; all names must match"
+    )
+    has_images: bool | None = Field(default=None, description="whether the request carries images")
+    has_tools: bool | None = Field(default=None, description="whether the request offers tools")
+    has_response_schema: bool | None = Field(default=None, description="whether it asks for an answer in a JSON schema")
+    input_tokens_min: Tokens | None = Field(
+        default=None, description="at least so many input tokens, as premium counts them"
+    )
+    input_tokens_max: Tokens | None = Field(
+        default=None, description="at most so many input tokens, as premium counts them"
+    )
+    support_max: Share | None = Field(
+        default=None, description="at most so much of the prompt is known to the quality model's data, 0..1"
+    )
 
 
 class RequireBlock(Strict):
-    """How a rule narrows the choice."""
+    """How a rule narrows the choice; at least one of these."""
 
-    tier_min: ModelTierName | None = None
-    capabilities: list[Name] = Field(default_factory=list)
-    vendors: list[Name] = Field(default_factory=list)
-    models: list[Name] = Field(default_factory=list)
-    tolerance_max: Share | None = None
+    tier_min: ModelTierName | None = Field(default=None, description="only models of this tier or above")
+    capabilities: Annotated[list[Capability], Field(min_length=1)] | None = Field(
+        default=None, description="only models that can do all of these"
+    )
+    vendors: Names | None = Field(default=None, description="only models of these vendors")
+    models: Names | None = Field(default=None, description="only these models")
+    tolerance_max: Share | None = Field(
+        default=None, description="no larger expected loss than this, whatever is asked for"
+    )
 
 
 class RuleBlock(Strict):
-    """All rules that match apply."""
+    """All rules that match apply; each can only narrow, so that their order means nothing."""
 
-    name: Name
-    when: WhenBlock = Field(default_factory=WhenBlock)
-    require: RequireBlock
+    name: Name = Field(description="stands in receipts as `rule:NAME`; unique")
+    when: WhenBlock = Field(default_factory=WhenBlock, description="when it applies; always, if not given")
+    require: RequireBlock = Field(description="what it requires")
 
 
 class UpstreamBlock(Strict):
     """How long vendors are waited for, and how often they are asked."""
 
-    connect_timeout_s: Seconds = 5.0
-    first_byte_timeout_s: Seconds = 60.0
-    between_bytes_timeout_s: Seconds = 30.0
-    deadline_s: Seconds = 120.0
-    retries_max: Annotated[int, Field(ge=0, le=10)] = 2
-    cooldown_failures: Annotated[int, Field(ge=1, le=1_000)] = 3
-    cooldown_s: Seconds = 30.0
-    drain_s: Seconds = 60.0
-    drain_bytes_max: Annotated[int, Field(ge=0)] = 4_000_000
+    connect_timeout_s: Seconds = Field(default=5.0, description="until the connection stands")
+    first_byte_timeout_s: Seconds = Field(default=60.0, description="until the vendor's first event")
+    between_bytes_timeout_s: Seconds = Field(default=30.0, description="between two events")
+    deadline_s: Seconds = Field(default=120.0, description="up to the first byte, retries and fallbacks included")
+    retries_max: Annotated[int, Field(ge=0, le=10)] = Field(
+        default=2, description="tries after the first, for each model"
+    )
+    cooldown_failures: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        default=3, description="failures in a row after which a model rests"
+    )
+    cooldown_s: Seconds = Field(default=30.0, description="how long it rests")
+    drain_s: Seconds = Field(
+        default=60.0, description="how long an answer is read on after the client left, for its usage"
+    )
+    drain_bytes_max: Annotated[int, Field(ge=0, le=1_000_000_000)] = Field(
+        default=4_000_000, description="how much of it is read"
+    )
 
 
 class LimitsBlock(Strict):
     """What one request may ask of the gateway itself."""
 
-    body_bytes_max: Annotated[int, Field(ge=1_024, le=1_000_000_000)] = 32_000_000
-    body_timeout_s: Seconds = 30.0
-    output_tokens_default: Tokens = 4_096
-    lease_s: Seconds = 900.0
+    body_bytes_max: Annotated[int, Field(ge=1_024, le=1_000_000_000)] = Field(
+        default=32_000_000, description="a larger body is answered 413"
+    )
+    body_timeout_s: Seconds = Field(default=30.0, description="a client that sends slower is answered 408")
+    output_tokens_default: Tokens = Field(
+        default=4_096,
+        description="output limit of a request that names none; four times that where a model always thinks",
+    )
+    lease_s: Seconds = Field(default=900.0, description="after a crash: when an open call is closed at its worst case")
 
 
 class PricesBlock(Strict):
     """A statement of the day that the prices were looked at; the pinned revision is what counts."""
 
-    as_of: date
+    as_of: date = Field(description="the day, such as 2026-11-01")
 
 
 class KeysBlock(Strict):
-    """Where the hashed keys are; relative to the policy file."""
+    """Where the hashed keys are."""
 
-    file: Annotated[str, StringConstraints(min_length=1, max_length=4_096)]
+    file: Annotated[str, StringConstraints(min_length=1, max_length=4_096)] = Field(
+        description="relative to the policy's folder; made by `tollgate keys create`"
+    )
 
 
 class PolicyFile(Strict):
     """The whole file."""
 
-    version: Literal[1]
-    name: Name
-    prices: PricesBlock | None = None
-    models: Annotated[dict[Name, ModelBlock], Field(min_length=1, max_length=1_000)]
-    routing: RoutingBlock
-    rules: Annotated[list[RuleBlock], Field(max_length=1_000)] = Field(default_factory=list)
-    upstream: UpstreamBlock = Field(default_factory=UpstreamBlock)
-    limits: LimitsBlock = Field(default_factory=LimitsBlock)
-    keys: KeysBlock | None = None
+    version: Literal[1] = Field(description="the format's version: 1")
+    name: Name = Field(description="stands in banner, log and report")
+    prices: PricesBlock | None = Field(default=None, description="a statement, checked by nobody")
+    models: Annotated[dict[Name, ModelBlock], Field(min_length=1, max_length=1_000)] = Field(
+        description="the models that may answer, by the name that callers pin them by"
+    )
+    routing: RoutingBlock = Field(description="what is kept, and against what it is measured")
+    rules: Annotated[list[RuleBlock], Field(max_length=1_000)] = Field(
+        default_factory=list, description="what narrows the choice for some requests, or for all"
+    )
+    upstream: UpstreamBlock = Field(default_factory=UpstreamBlock, description="timeouts, retries, cooldown")
+    limits: LimitsBlock = Field(default_factory=LimitsBlock, description="bounds of one request")
+    keys: KeysBlock | None = Field(default=None, description="`keys.yaml` in TOLLGATE_HOME, if not given")
 
 
-# Fields of the contract whose machinery is still to come: refused by name, never accepted and ignored.
-LATER_FIELDS = {"budgets", "guards", "routing.holdout", "routing.cascade", "cascade", "feedback"}
+# Fields of the contract whose machinery is still to come: refused by name, never accepted and ignored. `*` is any item.
+LATER_FIELDS = (
+    ("budgets",),
+    ("guards",),
+    ("cascade",),
+    ("feedback",),
+    ("routing", "holdout"),
+    ("routing", "cascade"),
+    ("rules", "*", "guards"),
+    ("rules", "*", "context"),
+    ("rules", "*", "budgets"),
+    ("rules", "*", "require", "input_tokens_max"),
+)
+
+
+def _without_null(node: Any) -> Any:  # noqa: ANN401  # a JSON document
+    """The schema without null as a value: a key without a value is a mistake in a policy."""
+    if isinstance(node, list):
+        return [_without_null(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: _without_null(value) for key, value in node.items() if not (key == "default" and value is None)}
+    options = found.pop("anyOf", None)
+    if options is None:
+        return found
+    kept = [each for each in options if each != {"type": "null"}]
+    return {**found, **kept[0]} if len(kept) == 1 else {**found, "anyOf": kept}
 
 
 def policy_schema() -> dict[str, object]:
-    """The JSON Schema of a policy file, for editors."""
-    schema = PolicyFile.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "Tollgate policy"
-    return schema
+    """The JSON Schema (draft 2020-12) of a policy file, for editors; what needs the catalogue is `tollgate check`'s."""
+    made = _without_null(PolicyFile.model_json_schema())
+    assert isinstance(made, dict)
+    for name in ("PolicyFile", "RoutingBlock"):
+        block = made if name == "PolicyFile" else made["$defs"][name]
+        for field in block["properties"].values():
+            if "patternProperties" in field:
+                field["additionalProperties"] = False
+    made["$defs"]["RequireBlock"]["minProperties"] = 1
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "Tollgate policy"}

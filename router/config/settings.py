@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from router.config.words import meant
 from router.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,6 +20,25 @@ PORT_MAX = 65_535
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"", "0", "false", "no", "off"})
 LEDGER_SCHEMES = ("sqlite:///", "postgresql://", "postgres://", "memory://")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+HOST = re.compile(r"^[A-Za-z0-9.:_-]{1,253}$")
+# So near that it can only be a slip; what an orchestrator sets for a service of this name is further away.
+SLIP = 0.88
+# Every variable of ours, with its default as a person would write it. docs/settings.md holds the same.
+SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "TOLLGATE_HOST": "127.0.0.1",
+        "TOLLGATE_PORT": str(DEFAULT_PORT),
+        "TOLLGATE_POLICY": "default",
+        "TOLLGATE_HOME": ".tollgate",
+        "TOLLGATE_LEDGER_URL": "sqlite:///TOLLGATE_HOME/ledger.sqlite",
+        "TOLLGATE_ADMIN_KEY": "",
+        "TOLLGATE_SIMULATE": "0",
+        "TOLLGATE_SIMULATOR_SEED": "1",
+        "TOLLGATE_LOG_LEVEL": "INFO",
+        "REDIS_URL": "",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +58,15 @@ class Settings:
 
 
 def shipped_policy(name: str) -> Path:
-    """A policy that the project ships: beside the package in a checkout, inside it in a wheel."""
+    """A policy that the project ships: beside the package in a checkout, inside it in a wheel. Raises ConfigError."""
     package = Path(__file__).resolve().parent.parent
+    names: set[str] = set()
     for folder in (package / "policies", package.parent / "policies"):
         path = folder / f"{name}.yaml"
         if path.is_file():
             return path
-    raise ConfigError(f"the policy {name!r} is not among those that Tollgate ships")
+        names |= {each.stem for each in folder.glob("*.yaml")}
+    raise ConfigError(f"{name}: no such file, and none of the policies that Tollgate ships: {', '.join(sorted(names))}")
 
 
 def load_settings(
@@ -56,40 +80,73 @@ def load_settings(
 ) -> Settings:
     """The settings of flags over environment over defaults. Raises ConfigError naming the variable at fault."""
     env = os.environ if env is None else env
+    _refuse_slips(env)
     if env.get("REDIS_URL"):
         raise ConfigError("REDIS_URL: not available in this version: unset it, nothing would be kept there")
     home_path = Path(home or env.get("TOLLGATE_HOME") or ".tollgate")
     ledger_url = env.get("TOLLGATE_LEDGER_URL") or f"sqlite:///{(home_path / 'ledger.sqlite').absolute()}"
     if not ledger_url.startswith(LEDGER_SCHEMES):
         raise ConfigError("TOLLGATE_LEDGER_URL: must begin with sqlite:///, postgresql:// or memory://")
-    policy_name = policy or env.get("TOLLGATE_POLICY")
     return Settings(
-        host=host or env.get("TOLLGATE_HOST") or "127.0.0.1",
+        host=_host_of(host or env.get("TOLLGATE_HOST") or "127.0.0.1"),
         port=port if port is not None else _port_of(env.get("TOLLGATE_PORT")),
-        policy_path=Path(policy_name) if policy_name else shipped_policy("default"),
+        policy_path=policy_path_of(policy or env.get("TOLLGATE_POLICY") or "default"),
         home=home_path,
         ledger_url=ledger_url,
         admin_key=env.get("TOLLGATE_ADMIN_KEY") or None,
         must_simulate=_flag_of("TOLLGATE_SIMULATE", env) if must_simulate is None else must_simulate,
         simulator_seed=_seed_of(env.get("TOLLGATE_SIMULATOR_SEED")),
-        log_level=(env.get("TOLLGATE_LOG_LEVEL") or "INFO").upper(),
+        log_level=_level_of(env.get("TOLLGATE_LOG_LEVEL")),
         env=dict(env),
     )
+
+
+def policy_path_of(name: str) -> Path:
+    """The file of that name, or the shipped policy that a bare word such as ``strict`` names."""
+    path = Path(name)
+    if not path.exists() and re.fullmatch(r"[a-z]+", name):
+        return shipped_policy(name)
+    return path
+
+
+def _refuse_slips(env: Mapping[str, str]) -> None:
+    for name in sorted(env):
+        hint = meant(name, SETTINGS, SLIP) if name.startswith("TOLLGATE") and name not in SETTINGS else ""
+        if hint:
+            raise ConfigError(f"{name}: unknown setting{hint}")
+
+
+def _host_of(text: str) -> str:
+    if not HOST.match(text):
+        raise ConfigError("TOLLGATE_HOST: must be an address such as 127.0.0.1, ::1 or 0.0.0.0, without a port")
+    return text
+
+
+def _level_of(text: str | None) -> str:
+    level = (text or "INFO").upper()
+    if level not in LOG_LEVELS:
+        raise ConfigError(f"TOLLGATE_LOG_LEVEL: must be one of {', '.join(LOG_LEVELS)}")
+    return level
 
 
 def _port_of(text: str | None) -> int:
     if not text:
         return DEFAULT_PORT
-    if not text.isdecimal() or int(text) > PORT_MAX:
-        raise ConfigError(f"TOLLGATE_PORT: must be a number in 0..{PORT_MAX}")
+    if text.startswith("tcp://"):
+        raise ConfigError(
+            "TOLLGATE_PORT: an orchestrator set it to a service's address: "
+            "name the service differently, or set enableServiceLinks to false"
+        )
+    if not (text.isascii() and text.isdecimal()) or int(text[:10]) > PORT_MAX:
+        raise ConfigError(f"TOLLGATE_PORT: must be a whole number in 0..{PORT_MAX}")
     return int(text)
 
 
 def _seed_of(text: str | None) -> int:
     if not text:
         return 1
-    if not text.isdecimal():
-        raise ConfigError("TOLLGATE_SIMULATOR_SEED: must be a whole number")
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):  # noqa: PLR2004  # it fits 64 bits
+        raise ConfigError("TOLLGATE_SIMULATOR_SEED: must be a whole number of at most 18 digits")
     return int(text)
 
 
