@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import argparse
 import sqlite3
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from openai import OpenAI
 
+from benchmarks.money import add_arguments, fault_rules, measured
+from benchmarks.stack import GatewayProcess, bill_of, order_faults, simulated_policy
 from router.money import parse_usd
+from router.simulator import SimulatorProcess
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Running
+    from pathlib import Path
 
 TIERS = ("premium", "high", "balanced", "economy")
 PROMPTS = (
@@ -22,15 +24,6 @@ PROMPTS = (
     "A train leaves at 9:40 and arrives at 13:05. How long is the journey in minutes?",
     "Summarise the causes of the French revolution in three sentences.",
 )
-
-
-def bill_of(running: Running) -> list[dict[str, Any]]:
-    urls = running.simulator.urls
-    lines: list[dict[str, Any]] = []
-    for base in (urls.anthropic, urls.gemini, urls.openai.removesuffix("/v1")):
-        with urllib.request.urlopen(f"{base}/_simulator/bill") as answer:
-            lines += [json.loads(line) for line in answer.read().splitlines() if line]
-    return lines
 
 
 def ask(client: OpenAI, number: int) -> int:
@@ -54,13 +47,13 @@ def ask(client: OpenAI, number: int) -> int:
     return parse_usd(raw.headers["x-router-cost-usd"])
 
 
-def test_told_equals_ledger_equals_the_vendors_bill(gateway: Running) -> None:
+def test_told_equals_ledger_equals_the_vendors_bill(gateway: GatewayProcess, simulator: SimulatorProcess) -> None:
     client = OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0)
     with ThreadPoolExecutor(8) as pool:
         told = sum(pool.map(lambda number: ask(client, number), range(120)))
     client.close()
     gateway.stop()
-    billed = sum(parse_usd(line["cost_usd"]) for line in bill_of(gateway))
+    billed = sum(parse_usd(line["cost_usd"]) for line in bill_of(simulator))
     with sqlite3.connect(gateway.home / "ledger.sqlite") as ledger:
         ledger.row_factory = sqlite3.Row
         rows = list(ledger.execute("SELECT * FROM requests"))
@@ -71,3 +64,26 @@ def test_told_equals_ledger_equals_the_vendors_bill(gateway: Running) -> None:
     assert {row["outcome"] for row in rows} == {"answered"}
     assert told == sum(row["cost_nanousd"] for row in rows) == billed
     assert {row["model"] for row in rows if row["quality_tier"] == "premium"} == {"claude-opus"}
+
+
+def test_every_difference_that_failing_vendors_make_is_explained(tmp_path: Path) -> None:
+    """The money benchmark in small: every fault, all four tiers, the shipped policy."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    arguments = parser.parse_args(["--requests", "120", "--pace", "1000", "--seed", "11"])
+    with SimulatorProcess(seed=11, speed=0) as simulator:
+        order_faults(simulator, fault_rules(0.35, 11))
+        upstream = {"first_byte_timeout_s": 2, "between_bytes_timeout_s": 1, "cooldown_failures": 1000}
+        gateway = GatewayProcess(tmp_path / "home", simulated_policy(simulator.urls, upstream=upstream))
+        gateway.start()
+        try:
+            figures = measured(gateway, simulator, arguments)
+        finally:
+            if gateway.is_alive():
+                gateway.stop()
+    assert figures["findings"] == []
+    books = figures["books"]
+    assert books["told_nanousd"] == books["ledger_answered_nanousd"] > 0
+    assert books["ledger_everything_nanousd"] == books["report_nanousd"] > books["told_nanousd"]
+    assert sum(figures["faults_fired"].values()) > 20
+    assert figures["vendors"]["classes"]["estimated and marked, usage never arrived"]["attempts"] > 0

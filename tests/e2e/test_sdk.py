@@ -16,7 +16,7 @@ from openai import AsyncOpenAI, OpenAI
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.e2e.conftest import Running
+    from benchmarks.stack import GatewayProcess
 
 MODELS = ("claude-haiku", "gemini-flash", "llama-70b")
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -43,7 +43,7 @@ SCHEMA: Any = {
 
 
 @pytest.fixture
-def client(gateway: Running) -> Iterator[OpenAI]:
+def client(gateway: GatewayProcess) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0) as made:
         yield made
 
@@ -103,7 +103,7 @@ def test_every_vendor_answers_plain_streamed_tools_schema_and_pictures(client: O
         assert seen.choices[0].message.content, model
 
 
-def test_async_raw_response_and_langchain(gateway: Running) -> None:
+def test_async_raw_response_and_langchain(gateway: GatewayProcess) -> None:
     async def asked() -> Any:
         async with AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0) as made:
             return await made.chat.completions.with_raw_response.create(
@@ -129,7 +129,7 @@ def fetch(url: str, body: object = None) -> tuple[int, Any]:
             return error.code, json.loads(error.read())
 
 
-def test_receipt_feedback_report_and_route(gateway: Running, client: OpenAI) -> None:
+def test_receipt_feedback_report_and_route(gateway: GatewayProcess, client: OpenAI) -> None:
     raw = client.chat.completions.with_raw_response.create(model="auto", messages=user("Name a tree."))
     raw.parse()
     decision_id = raw.headers["x-router-decision-id"]
@@ -152,7 +152,7 @@ def test_receipt_feedback_report_and_route(gateway: Running, client: OpenAI) -> 
     assert fetch(f"{gateway.url}/readyz")[1]["status"] == "ready"
 
 
-def test_idempotency_answers_the_same_and_charges_once(gateway: Running, client: OpenAI) -> None:
+def test_idempotency_answers_the_same_and_charges_once(gateway: GatewayProcess, client: OpenAI) -> None:
     def once(text: str) -> Any:
         return client.chat.completions.with_raw_response.create(
             model="auto", messages=user(text), extra_headers={"Idempotency-Key": "order-1"}
@@ -183,7 +183,7 @@ BAD: list[tuple[dict[str, Any], int, str, str | None]] = [
 ]  # fmt: skip
 
 
-def test_bad_input_gets_its_code_and_leaves_the_gateway_sound(gateway: Running) -> None:
+def test_bad_input_gets_its_code_and_leaves_the_gateway_sound(gateway: GatewayProcess) -> None:
     url = f"{gateway.url}/v1/chat/completions"
     for body, status, code, param in BAD:
         found, error = fetch(url, body)

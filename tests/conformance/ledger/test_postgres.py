@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from benchmarks.postgres import PostgresServer
 from router.errors import ConfigError, LedgerUnavailableError
 from router.ledger import Finding, RequestQuery
 from router.stores import open_ledger
@@ -15,7 +16,6 @@ from router.stores.sql import postgres, schema
 from router.stores.sql.postgres import PostgresWriter
 from router.stores.sql.verify import verify
 from tests.lines import START_MS, StillClock, feedback_line, intent_line, rejection_line, settlement_line
-from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Real servers for tests, from wheels: PostgreSQL as an ordinary user, also where the tests run as root.
+"""A real PostgreSQL from a wheel, for tests and benchmarks: as an ordinary user, also where they run as root.
 
 PostgreSQL refuses to run as root, so root hands it to `nobody`. Where that user cannot reach the wheel (an environment
 below a closed home), its files are copied to the temporary folder instead of opening other people's folders. The
@@ -20,6 +20,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 START_S = 60.0
 
@@ -70,9 +71,10 @@ class PostgresServer:
 
     @property
     def data(self) -> str:
+        """The folder of the databases."""
         return str(self.folder / "data")
 
-    def _identity(self) -> dict[str, object]:
+    def _identity(self) -> dict[str, Any]:
         if self.user is None:
             return {}
         return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
@@ -85,6 +87,7 @@ class PostgresServer:
             return subprocess.CompletedProcess(command, 126)
 
     def url(self, database: str = "postgres") -> str:
+        """How a client reaches a database."""
         return f"postgresql://postgres@/{database}?host={self.folder}"
 
     def create_database(self) -> str:
@@ -95,6 +98,7 @@ class PostgresServer:
         return self.url(name)
 
     def start(self) -> None:
+        """Start and wait until it answers."""
         settings = {"listen_addresses": "", "unix_socket_directories": self.folder, "max_connections": 50}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
@@ -120,6 +124,7 @@ class PostgresServer:
         self.process = None
 
     def close(self) -> None:
+        """End it and remove its data."""
         if self.process is not None:
             self.process.send_signal(signal.SIGQUIT)  # nothing here is worth a last checkpoint
             try:

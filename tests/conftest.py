@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import PostgresServer
+from benchmarks.postgres import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
