@@ -120,6 +120,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
 
         def told(status: PolicyStatus) -> None:
             telemetry.policy_broken.set(status.broken is not None)
+            parts.keys = watch.key_ring
 
         ledger = await open_ledger(settings.ledger_url, home=settings.home, clock=clock)
         stack.push_async_callback(ledger.aclose)
@@ -148,7 +149,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         )
         app = create_app(parts, report_routes(parts), dashboard_routes())
         with contextlib.suppress(NotImplementedError, ValueError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watch.reload, swap, told)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watch.wake)
         watching = asyncio.ensure_future(watch.run(swap, told))
         sweeping = asyncio.ensure_future(sweep_leases(ledger, clock))
         stack.push_async_callback(stop_all, watching, sweeping)

@@ -98,14 +98,6 @@ class PolicyWatch:
                     self._keep(error)
                 told(self.status)
 
-    def reload(self, swap: Callable[[Policy], None], told: Callable[[PolicyStatus], None]) -> None:
-        """Read both files again now. A broken one changes nothing but the status."""
-        try:
-            self._take(self._read(), swap)
-        except ConfigError as error:
-            self._keep(error)
-        told(self.status)
-
     def _keep(self, error: ConfigError) -> None:
         if self.status.broken != error.message:
             log.warning("policy not reloaded", extra={"fields": {"error": error.message}})

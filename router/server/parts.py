@@ -39,9 +39,13 @@ class Status(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServerParts:
-    """Everything that routes need. ``keys`` is None where any key or none is accepted (loopback without keys file)."""
+    """Everything that routes need.
+
+    ``keys`` is None where any key or none is accepted (loopback without a keys file); it is set while serving when the
+    first key is made.
+    """
 
     gateway: Gateway
     ledger: Ledger
