@@ -1,0 +1,45 @@
+// Stable codes in words.
+
+const REASONS = {
+  cheapest_within_tolerance: ["cheapest in tolerance", "The cheapest model whose predicted loss stays within the threshold."],
+  premium_is_cheapest: ["premium is cheapest", "Premium itself costs least of all that qualify."],
+  zero_tolerance: ["no loss accepted", "The caller accepts no loss, so premium answers."],
+  no_ground: ["unlike anything known", "The prompt is unlike anything calibrated: abstained upward, to premium."],
+  none_within_tolerance: ["none in tolerance", "Every cheaper model is predicted to lose too much."],
+  premium_not_eligible: ["premium may not serve", "Premium may not serve this: the best of those that may."],
+  pinned: ["pinned", "The caller named the model."],
+  refused: ["refused", "Refused before any vendor was asked."],
+};
+export const reasonShort = (code) => REASONS[code]?.[0] ?? code;
+export const reasonLong = (code) => REASONS[code]?.[1] ?? code;
+
+const WHY = {
+  loss_above_threshold: "predicted loss above the threshold",
+  dearer: "in tolerance, but dearer",
+  no_placement: "nothing known of its quality",
+  not_pinned: "another model was named",
+  zero_tolerance: "no loss accepted",
+  no_ground: "no ground to predict on",
+  no_api_key: "no API key for it here",
+  context_window: "does not fit its context window",
+  key: "not allowed for this key",
+};
+const WHY_WITH = {
+  lacks: (name) => `lacks ${name.replaceAll("_", " ")}`,
+  wire: (name) => `its wire cannot carry ${name.replaceAll("_", " ")}`,
+  refuses: (name) => `refuses ${name.replaceAll("_", " ")}`,
+  rule: (name) => `kept out by rule ${name}`,
+};
+export const whyText = (code) => {
+  const [name, detail] = code.split(/:(.*)/s);
+  return detail && WHY_WITH[name] ? WHY_WITH[name](detail) : WHY[code] ?? code;
+};
+
+export const STEPS = { routing: "Saved by routing", retries: "Spent on failed attempts" };
+export const featureText = (name) => name.replaceAll("_", " ");
+
+// Everything is told in UTC, as ledger and report have it; today's date goes without saying.
+export const clockText = (iso, { short = false } = {}) => {
+  const time = iso.slice(11, 19);
+  return short && iso.slice(0, 10) === new Date().toISOString().slice(0, 10) ? time : `${iso.slice(0, 10)} ${time}`;
+};
