@@ -307,9 +307,9 @@ class Stage:
         default_factory=lambda: {f"anthropic/{CHEAP}": 0.01, f"anthropic/{DEAR}": 0.0}
     )
     has_ground: bool = True
+    ledger: Any = field(default_factory=HookedLedger)
 
     def __post_init__(self) -> None:
-        self.ledger = HookedLedger()
         self.seen = Seen()
         self.vendor = ScriptedProvider(self.script)
         self.clock = LoopClock()
