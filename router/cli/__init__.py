@@ -14,30 +14,70 @@ EXIT_OK, EXIT_FINDINGS, EXIT_USAGE, EXIT_CONFIGURATION = 0, 1, 2, 3
 
 app = typer.Typer(
     name="tollgate",
-    help="A cost-aware model routing gateway: the cheapest model that keeps your quality tolerance.",
+    epilog="Exit codes: 0 done, 1 findings, 2 a mistake on the command line, 3 a mistake in files or settings.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-keys_app = typer.Typer(help="Virtual keys: who may ask, for which tiers and models.", no_args_is_help=True)
+keys_app = typer.Typer(
+    help="Virtual keys: who may ask, for which tiers and models.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
 
 
-Policy = Annotated[str | None, typer.Option("--policy", help="Policy file [env TOLLGATE_POLICY; default: shipped].")]
-Home = Annotated[str | None, typer.Option("--home", help="Folder of ledger and keys [env TOLLGATE_HOME; .tollgate].")]
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="FILE",
+        help="Policy file, or default, strict or local, which are shipped [env TOLLGATE_POLICY; default].",
+    ),
+]
+Home = Annotated[
+    str | None,
+    typer.Option("--home", metavar="FOLDER", help="Folder of ledger and keys [env TOLLGATE_HOME; .tollgate]."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonAnyway = Annotated[bool, typer.Option("--json", help="Print JSON, as it does without.")]
+
+
+def _print_version(is_asked: bool) -> None:  # noqa: FBT001  # typer passes a flag's value
+    if is_asked:
+        from router import __version__
+
+        typer.echo(f"tollgate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A cost-aware model routing gateway: the cheapest model that keeps your quality tolerance."""
 
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on [env TOLLGATE_HOST; 127.0.0.1].")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on [env TOLLGATE_PORT; 8080].")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Address to listen on [env TOLLGATE_HOST; 127.0.0.1].")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one [env TOLLGATE_PORT; 8080]."),
+    ] = None,
     policy: Policy = None,
     home: Home = None,
     simulate: Annotated[bool, typer.Option("--simulate", help="Simulate the vendors [env TOLLGATE_SIMULATE].")] = False,
 ) -> None:
-    """Start the gateway; with no provider key in the environment the vendors are simulated."""
+    """Start the gateway.
+
+    With no provider key in the environment the vendors are simulated.
+    """
     from router.config.settings import load_settings
     from router.wiring import serve as run
 
@@ -46,18 +86,26 @@ def serve(
 
 @app.command()
 def check(
-    policy: Annotated[str | None, typer.Argument(help="Policy file; the shipped default without one.")] = None,
+    policy: Annotated[
+        str | None, typer.Argument(help="Policy file, or a shipped one's name [env TOLLGATE_POLICY; default].")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are findings too.")] = False,
     json: Json = False,
 ) -> None:
-    """Check a policy file: every mistake as file:line: path: message. Exit 1 when there is one."""
+    """Check a policy file.
+
+    Every mistake as file:line: path: message. Exit 1 when there is one.
+    """
     from router.cli.check import check_policy
 
-    raise typer.Exit(check_policy(policy, as_json=json))
+    raise typer.Exit(check_policy(policy, as_json=json, is_strict=strict))
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of a policy file, for editors."""
+def schema(
+    as_json: JsonAnyway = False,  # noqa: ARG001  # every command takes it
+) -> None:
+    """Print the JSON Schema of a policy, for editors."""
     import json
 
     from router.config.schema import policy_schema
@@ -68,12 +116,20 @@ def schema() -> None:
 @app.command()
 def explain(
     prompt: Annotated[str, typer.Argument(help="The prompt, or - to read it from standard input.")],
-    tier: Annotated[str | None, typer.Option(help="Quality tier; the policy's default without one.")] = None,
-    tolerance: Annotated[float | None, typer.Option(help="Quality tolerance in 0..1; wins over the tier.")] = None,
+    tier: Annotated[
+        str | None, typer.Option(metavar="TIER", help="Quality tier; the policy's default without one.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Quality tolerance in 0..1; wins over the tier.")
+    ] = None,
     policy: Policy = None,
     json: Json = False,
 ) -> None:
-    """Explain what would answer a prompt and why: features, candidates, costs. Nothing is called."""
+    """Explain what would answer a prompt, and why.
+
+    The features that mattered, every candidate with its quality, cost and why it lost. No vendor is called. Exit 1
+    when no model may serve it.
+    """
     from router.cli.explain import explain_prompt
 
     raise typer.Exit(explain_prompt(prompt, tier=tier, tolerance=tolerance, policy=policy, as_json=json))
@@ -83,10 +139,17 @@ def explain(
 def score(
     prompts: Annotated[str, typer.Argument(help="JSONL of {prompt_id, prompt} or {prompt_id, messages}; - for stdin.")],
     policy: Policy = None,
-    model: Annotated[list[str] | None, typer.Option(help="Another model to score; may be repeated.")] = None,
-    out: Annotated[str | None, typer.Option(help="Write JSONL here instead of to standard output.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="Another model to score; may be repeated.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write JSONL here instead of to standard output.")
+    ] = None,
 ) -> None:
-    """Score many prompts: complexity, and each model's expected quality, as JSONL."""
+    """Score many prompts, as JSONL.
+
+    Complexity, and each model's expected quality.
+    """
     from router.cli.score import score_file
 
     raise typer.Exit(score_file(prompts, policy=policy, models=model or [], out=out))
@@ -94,12 +157,17 @@ def score(
 
 @app.command()
 def simulate(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal answers and bills.")] = 1,
-    speed: Annotated[float, typer.Option(help="1 is as slow as the real vendors, 0 does not wait at all.")] = 1.0,
-    port_base: Annotated[int, typer.Option(help="Three ports from here; 0 takes free ones.")] = 8101,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal answers and bills.")] = 1,
+    speed: Annotated[
+        float, typer.Option(min=0, help="1 is as slow as the real vendors, 0 does not wait at all.")
+    ] = 1.0,
+    port_base: Annotated[int, typer.Option(min=0, max=65_533, help="Three ports from here; 0 takes free ones.")] = 8101,
 ) -> None:
-    """Start the simulated vendors alone: Anthropic's, Gemini's and OpenAI-compatible hosts' wires."""
+    """Start the simulated vendors alone.
+
+    Anthropic's, Gemini's and OpenAI-compatible hosts' wires.
+    """
     from router.cli.simulate import run
 
     run(host=host, seed=seed, speed=speed, port_base=port_base)
@@ -107,14 +175,19 @@ def simulate(
 
 @app.command()
 def report(
-    by: Annotated[str, typer.Option(help="team, project, key, model, tier, day or tag:<name>; comma-separated.")] = "",
-    since: Annotated[str, typer.Option(help="A span such as 7d, 12h, 2w, or a time.")] = "7d",
-    form: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
+    by: Annotated[
+        str, typer.Option(metavar="FIELDS", help="team, project, key, model, tier, day or tag:<name>; comma-separated.")
+    ] = "",
+    since: Annotated[str, typer.Option(metavar="WHEN", help="A span such as 7d, 12h, 2w, or a time.")] = "7d",
+    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="table, json or csv.")] = "table",
     policy: Policy = None,
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Report what was spent, what premium would have cost, and what was saved."""
+    """Report what was spent and saved.
+
+    What was spent, what premium would have cost, and the difference.
+    """
     from router.cli.report import report as run
 
     raise typer.Exit(run(by=by, since=since, policy=policy, home=home, form="json" if json else form))
@@ -122,13 +195,19 @@ def report(
 
 @keys_app.command("create")
 def keys_create(
-    team: Annotated[str | None, typer.Option(help="Whose money it is.")] = None,
-    project: Annotated[str | None, typer.Option(help="What it is spent on.")] = None,
-    name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
-    tier: Annotated[list[str] | None, typer.Option(help="An allowed quality tier; may be repeated.")] = None,
-    model: Annotated[list[str] | None, typer.Option(help="An allowed model; may be repeated.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A tag name=value; may be repeated.")] = None,
-    expires: Annotated[str | None, typer.Option(help="Days such as 90d, or a time such as 2027-01-01.")] = None,
+    team: Annotated[str | None, typer.Option(metavar="TEAM", help="Whose money it is.")] = None,
+    project: Annotated[str | None, typer.Option(metavar="PROJECT", help="What it is spent on.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="A name for people.")] = None,
+    tier: Annotated[
+        list[str] | None, typer.Option(metavar="TIER", help="An allowed quality tier; may be repeated.")
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="MODEL", help="An allowed model; may be repeated.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A tag name=value; may be repeated.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Days such as 90d, or a time such as 2027-01-01.")
+    ] = None,
     policy: Policy = None,
     home: Home = None,
     json: Json = False,
@@ -136,9 +215,18 @@ def keys_create(
     """Make a key. It is shown once, now, and stored as a hash."""
     from router.cli.keys import create
 
-    fields: dict[str, object] = {"team": team, "project": project, "name": name}
-    fields |= {"tiers": tier or [], "models": model or []}
-    raise typer.Exit(create(fields, tags=tag or [], expires=expires, policy=policy, home=home, as_json=json))
+    raise typer.Exit(
+        create(
+            labels={"team": team, "project": project, "name": name},
+            tiers=tier or [],
+            models=model or [],
+            tags=tag or [],
+            expires=expires,
+            policy=policy,
+            home=home,
+            as_json=json,
+        )
+    )
 
 
 @keys_app.command("list")
@@ -151,7 +239,7 @@ def keys_list(policy: Policy = None, home: Home = None, json: Json = False) -> N
 
 @keys_app.command("revoke")
 def keys_revoke(
-    key_id: Annotated[str, typer.Argument(help="The key's id, as `keys list` shows it.")],
+    key_id: Annotated[str, typer.Argument(help="The key's id, as `keys list` shows it, or the key itself.")],
     policy: Policy = None,
     home: Home = None,
     json: Json = False,
@@ -163,7 +251,7 @@ def keys_revoke(
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one message and exit code 3."""
+    """Run the command line; an error of ours is its message on standard error and exit code 3."""
     try:
         app()
     except RouterError as error:

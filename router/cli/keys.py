@@ -8,111 +8,154 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
+from router.cli.table import table_text
 from router.clock import iso_of, parse_time_ms
-from router.config.keys import KeysBook, keys_path, load_keys
-from router.config.load import load_policy
+from router.config.keys import KEY, LABEL, LABEL_MESSAGE, KeysBook, StoredKey, keys_path, load_keys
+from router.config.load import load_policy, places_of, read_bytes
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
-from router.errors import ConfigError
+from router.config.words import meant
+from router.config.yaml_places import Places
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from router.policy import Policy
-
 DAYS = re.compile(r"^(\d{1,5})d$")
+KEY_ID = re.compile(r"^[0-9a-f]{12}$")
 DAY_MS = 86_400_000
+COLUMNS = ("id", "state", "name", "team", "project", "tiers", "models", "tags", "created", "expires", "revoked")
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _place(policy: str | None, home: str | None) -> tuple[Path, Policy]:
+def _book_path(policy: str | None, home: str | None) -> Path:
+    """Where the keys are, by as much of the policy as can be read: a broken policy must not keep a key in force."""
     settings = load_settings(policy=policy, home=home)
-    loaded = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
-    return keys_path(settings.home, loaded, settings.policy_path), loaded
+    places = places_of(read_bytes(settings.policy_path), str(settings.policy_path))
+    value = places.value if isinstance(places, Places) else None
+    block = value.get("keys") if isinstance(value, dict) else None
+    file = block.get("file") if isinstance(block, dict) else None
+    return keys_path(settings.home, file if isinstance(file, str) else None, settings.policy_path)
 
 
 def parse_expiry(text: str | None, now_ms: int) -> str | None:
-    """The time of ``90d`` or of RFC 3339 text. Raises ConfigError on anything else, and on the past."""
+    """The time of ``90d`` or of RFC 3339 text. Raises BadParameter on anything else, and on the past."""
     if text is None:
         return None
     match = DAYS.match(text)
     try:
         at_ms = now_ms + int(match.group(1)) * DAY_MS if match else parse_time_ms(text)
-    except ValueError:
-        raise ConfigError("--expires: must be days such as 90d, or a time such as 2027-01-01") from None
+    except (ValueError, OverflowError):
+        message = "must be days such as 90d, or a time such as 2027-01-01"
+        raise typer.BadParameter(message, param_hint="--expires") from None
     if at_ms <= now_ms:
-        raise ConfigError("--expires: is in the past")
+        raise typer.BadParameter("is in the past", param_hint="--expires")
     return iso_of(at_ms)
 
 
 def create(
-    fields: dict[str, object],
     *,
+    labels: dict[str, str | None],
+    tiers: list[str],
+    models: list[str],
     tags: list[str],
     expires: str | None,
     policy: str | None,
     home: str | None,
     as_json: bool,
 ) -> int:
-    """Make a key and print it, once."""
-    path, loaded = _place(policy, home)
-    for name, known in (("tiers", loaded.quality_tiers), ("models", loaded.models)):
-        wanted = fields[name]
-        assert isinstance(wanted, list)
-        unknown = [each for each in wanted if each not in known]
-        if unknown:
-            raise ConfigError(f"--{name[:-1]}: the policy has no {unknown[0]!r}; it has {', '.join(known)}")
-    pairs = dict(_tag_of(each) for each in tags)
+    """Make a key and print it, once. Raises BadParameter for what was asked, ConfigError for what is there."""
+    settings = load_settings(policy=policy, home=home)
+    loaded = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
+    for option, label in labels.items():
+        _require_label(f"--{option}", label)
+    _require_known("--tier", tiers, loaded.quality_tiers)
+    _require_known("--model", models, loaded.models)
+    pairs = _tags_of(tags)
+    until = parse_expiry(expires, _now_ms())
+    path = keys_path(settings.home, loaded.keys_file, settings.policy_path)
     with KeysBook(path) as book:
-        secret, stored = book.create(_now_ms(), **fields, tags=pairs, expires=parse_expiry(expires, _now_ms()))
+        secret, stored = book.create(_now_ms(), **labels, tiers=tiers, models=models, tags=pairs, expires=until)
     if as_json:
-        print(json.dumps({"id": stored.id, "key": secret, "file": str(path)}))  # noqa: T201  # shown once
+        print(json.dumps({**_row(stored), "key": secret, "file": str(path)}, indent=2))  # noqa: T201  # shown once
     else:
         print(f"{secret}\n\nkey {stored.id}, stored as a hash in {path}; it is not shown again")  # noqa: T201
     return 0
 
 
-def _tag_of(text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not name or not separator:
-        raise ConfigError("--tag: must be name=value")
-    return name, value
+def _require_label(option: str, label: str | None) -> None:
+    if label is not None and not LABEL.match(label):
+        raise typer.BadParameter(LABEL_MESSAGE, param_hint=option)
+
+
+def _require_known(option: str, names: list[str], known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            hint = meant(name, known) or f"; it has {', '.join(known)}"
+            raise typer.BadParameter(f"the policy has no `{name}`{hint}", param_hint=option)
+
+
+def _tags_of(texts: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name or not value:
+            raise typer.BadParameter("must be name=value", param_hint="--tag")
+        if name in found:
+            raise typer.BadParameter(f"gives `{name}` twice", param_hint="--tag")
+        _require_label("--tag", name)
+        _require_label("--tag", value)
+        found[name] = value
+    return found
+
+
+def _state_of(key: StoredKey, now_ms: int) -> str:
+    if key.revoked is not None:
+        return "revoked"
+    return "expired" if key.expires is not None and parse_time_ms(key.expires) <= now_ms else "in force"
+
+
+def _row(key: StoredKey) -> dict[str, object]:
+    return {**key.model_dump(exclude={"salt", "hash"}), "state": _state_of(key, _now_ms())}
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, dict):
+        return ",".join(f"{name}={each}" for name, each in value.items()) or "-"
+    return (",".join(value) if isinstance(value, list) else str(value or "")) or "-"
 
 
 def show(*, policy: str | None, home: str | None, as_json: bool) -> int:
     """List the keys."""
-    path, _ = _place(policy, home)
-    keys = [key.model_dump(exclude={"salt", "hash"}) for key in load_keys(path).keys]
+    path = _book_path(policy, home)
+    rows = [_row(key) for key in load_keys(path).keys] if path.exists() else []
     if as_json:
-        print(json.dumps(keys, indent=2))  # noqa: T201  # this command's output
-        return 0
-    table = Table(title=str(path))
-    for column in ("id", "name", "team", "project", "tiers", "models", "created", "expires", "revoked"):
-        table.add_column(column)
-    for key in keys:
-        cells = [
-            ", ".join(value) if isinstance(value, list) else str(value or "") for value in map(key.get, _columns())
-        ]
-        table.add_row(*cells)
-    Console().print(table)
+        print(json.dumps(rows, indent=2))  # noqa: T201  # this command's output
+    elif not rows:
+        print(f"no keys in {path}: `tollgate keys create --team NAME` makes one")  # noqa: T201
+    else:
+        cells = [[_cell(row[column]) for column in COLUMNS] for row in rows]
+        print(table_text(COLUMNS, cells, left=COLUMNS))  # noqa: T201  # this command's output
     return 0
 
 
-def _columns() -> tuple[str, ...]:
-    return ("id", "name", "team", "project", "tiers", "models", "created", "expires", "revoked")
-
-
 def revoke(key_id: str, *, policy: str | None, home: str | None, as_json: bool) -> int:
-    """Revoke a key."""
-    path, _ = _place(policy, home)
-    with KeysBook(path) as book:
-        stored = book.revoke(key_id, _now_ms())
-    text = json.dumps({"id": stored.id, "revoked": stored.revoked}) if as_json else f"revoked {stored.id}"
+    """Revoke a key by its id, or by the key itself, which is never printed. Raises BadParameter for an unknown one."""
+    whole = KEY.match(key_id)
+    wanted = whole.group(1) if whole else key_id
+    if not KEY_ID.match(wanted):
+        raise typer.BadParameter("must be the 12 hex digits that `tollgate keys list` shows", param_hint="KEY_ID")
+    path = _book_path(policy, home)
+    try:
+        with KeysBook(path) as book:
+            stored = book.revoke(wanted, _now_ms())
+    except KeyError:
+        raise typer.BadParameter(f"no key in {path} has the id {wanted}", param_hint="KEY_ID") from None
+    text = json.dumps(_row(stored), indent=2) if as_json else f"revoked {stored.id}"
     print(text)  # noqa: T201  # this command's output
     return 0

@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     from router.stores.sql.ledger import SqlLedger
     from router.stores.sql.verify import Verdict
 
-app = typer.Typer(help="The ledger: verify, export, migrate, close what a crash left open.", no_args_is_help=True)
+app = typer.Typer(help="The ledger: verify, export, migrate, close.", no_args_is_help=True, rich_markup_mode=None)
 
-Home = Annotated[str | None, typer.Option("--home", help="Folder of ledger and keys [env TOLLGATE_HOME; .tollgate].")]
-Url = Annotated[str | None, typer.Option("--url", help="sqlite:///path or postgresql://.. [env TOLLGATE_LEDGER_URL].")]
+Home = Annotated[
+    str | None,
+    typer.Option("--home", metavar="FOLDER", help="Folder of ledger and keys [env TOLLGATE_HOME; .tollgate]."),
+]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="sqlite:///path or postgresql://.. [env TOLLGATE_LEDGER_URL]."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 DAY_MS = 86_400_000
@@ -38,9 +44,11 @@ def verify(url: Url = None, home: Home = None, as_json: Json = False) -> None:
 
 @app.command()
 def export(
-    out: Annotated[str, typer.Option("--out", help="The file to write; - for standard output.")],
-    format: Annotated[str, typer.Option("--format", help="jsonl, csv or parquet.")] = "jsonl",  # noqa: A002
-    since: Annotated[str | None, typer.Option(help="Days such as 7d, or a time such as 2026-11-01.")] = None,
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="The file to write; - for standard output.")],
+    format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="jsonl, csv or parquet.")] = "jsonl",  # noqa: A002
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Days such as 7d, or a time such as 2026-11-01.")
+    ] = None,
     url: Url = None,
     home: Home = None,
     as_json: Json = False,

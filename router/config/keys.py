@@ -30,8 +30,6 @@ from router.policy import Caller
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from router.policy import Policy
-
 KEY = re.compile(r"^tg-([0-9a-f]{12})-([A-Za-z0-9_-]{43})$")
 KNOWN_MAX = 10_000
 NOBODY_SALT = "00" * 16
@@ -47,14 +45,15 @@ def _time(value: str) -> str:
     return value
 
 
-Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,128}$")]
+LABEL = re.compile(r"^[^\x00-\x1f\x7f]{1,128}$")
+Label = Annotated[str, StringConstraints(pattern=LABEL.pattern)]
 Time = Annotated[str, AfterValidator(_time)]
 PATTERNS = {
     "id": "must be the 12 hex digits that `tollgate keys create` made",
     "salt": "must be the 32 hex digits that `tollgate keys create` made",
     "hash": "must be the 64 hex digits that `tollgate keys create` made",
 }
-LABEL_PATTERN = "must be 1 to 128 printable characters"
+LABEL_MESSAGE = "must be 1 to 128 printable characters"
 
 
 class StoredKey(BaseModel):
@@ -132,9 +131,9 @@ class KeyRing:
         self.keys, self._known = other.keys, {}
 
 
-def keys_path(home: Path, policy: Policy, policy_path: Path) -> Path:
+def keys_path(home: Path, keys_file: str | None, policy_path: Path) -> Path:
     """Where the keys are: the policy's ``keys.file`` beside the policy, else ``keys.yaml`` in the home."""
-    return policy_path.parent / policy.keys_file if policy.keys_file is not None else home / "keys.yaml"
+    return policy_path.parent / keys_file if keys_file is not None else home / "keys.yaml"
 
 
 def load_keys(path: Path) -> KeysFile:
@@ -159,7 +158,7 @@ def load_keys(path: Path) -> KeysFile:
             loc = tuple(part for part in each["loc"] if part != "[key]")
             message = message_of(each)
             if each["type"] == "string_pattern_mismatch":
-                message = PATTERNS.get(str(loc[-1]), LABEL_PATTERN)
+                message = PATTERNS.get(str(loc[-1]), LABEL_MESSAGE)
             findings.append(places.find(loc, message))
     seen: set[str] = set()
     for index, key in enumerate(file.keys):

@@ -69,7 +69,7 @@ class PolicyWatch:
     def _read(self) -> Files:
         """Both files. Raises ConfigError for either."""
         policy = load_policy(self._path, self._catalog, datetime.now(tz=UTC).date())
-        path = keys_path(self._home, policy, self._path)
+        path = keys_path(self._home, policy.keys_file, self._path)
         ring = load_key_ring(path)
         if ring is None and policy.keys_file is not None:
             raise ConfigError(f"{path}: {NO_KEYS_FILE.format(policy=self._path)}")

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+import pytest
+
+from router.config import keys as keys_module
+from router.config.keys import KNOWN_MAX, KeyRing, KeysBook, load_key_ring, load_keys
+from router.errors import ConfigError, InvalidApiKeyError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW_MS = 1_796_000_000_000
+DAY_MS = 86_400_000
+EXPIRES = "2026-12-01T00:00:00.000Z"
+EXPIRES_MS = 1_796_083_200_000
+
+
+def made(path: Path, **fields: object) -> tuple[str, KeyRing]:
+    with KeysBook(path) as book:
+        secret, _ = book.create(NOW_MS, **fields)
+    ring = load_key_ring(path)
+    assert ring is not None
+    return secret, ring
+
+
+def test_no_file_is_no_ring(tmp_path: Path) -> None:
+    assert load_key_ring(tmp_path / "keys.yaml") is None
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load_keys(tmp_path / "keys.yaml")
+
+
+def test_a_key_is_good_until_its_expiry_and_not_at_it(tmp_path: Path) -> None:
+    secret, ring = made(tmp_path / "keys.yaml", expires=EXPIRES)
+    assert ring.caller_of(secret, EXPIRES_MS - 1).key_id == secret.split("-")[1]
+    # Known from a moment ago, and refused all the same.
+    with pytest.raises(InvalidApiKeyError):
+        ring.caller_of(secret, EXPIRES_MS)
+
+
+@pytest.mark.parametrize("change", ["secret", "id", "short", "long", "empty", "not ascii", "surrogate", "bearer"])
+def test_what_is_not_the_key_is_refused_without_a_word_of_it(tmp_path: Path, change: str) -> None:
+    secret, ring = made(tmp_path / "keys.yaml")
+    presented = {
+        "secret": secret[:-1] + ("A" if secret[-1] != "A" else "B"),
+        "id": secret.replace(secret[3:15], "0" * 12),
+        "short": secret[:-1],
+        "long": secret + "A",
+        "empty": "",
+        "not ascii": secret[:-1] + "é",
+        "surrogate": secret[:-1] + "\ud800",
+        "bearer": f"Bearer {secret}",
+    }[change]
+    with pytest.raises(InvalidApiKeyError) as caught:
+        ring.caller_of(presented, NOW_MS)
+    assert secret[16:40] not in caught.value.message
+    assert caught.value.message == "the API key is missing, unknown, revoked or past its expiry"
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_known_and_unknown_ids_are_compared_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    secret, ring = made(tmp_path / "keys.yaml")
+    compared: list[tuple[int, int]] = []
+    real = hmac.compare_digest
+
+    def seen(left: str, right: str) -> bool:
+        compared.append((len(left), len(right)))
+        return real(left, right)
+
+    monkeypatch.setattr(keys_module.hmac, "compare_digest", seen)
+    key_id = secret[3:15] if is_known else "0" * 12
+    with pytest.raises(InvalidApiKeyError):
+        ring.caller_of(f"tg-{key_id}-{'A' * 43}", NOW_MS)
+    assert compared == [(64, 64)]
+
+
+def test_two_keys_never_share_a_salt(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    made(path)
+    made(path)
+    first, second = load_keys(path).keys
+    assert first.salt != second.salt
+    assert first.hash != second.hash
+
+
+def test_what_was_verified_is_forgotten_with_the_keys(tmp_path: Path) -> None:
+    secret, ring = made(tmp_path / "keys.yaml")
+    ring.caller_of(secret, NOW_MS)
+    ring.replace_with(KeyRing({}))
+    with pytest.raises(InvalidApiKeyError):
+        ring.caller_of(secret, NOW_MS)
+
+
+def test_the_memory_of_verified_keys_is_bounded(tmp_path: Path) -> None:
+    secret, ring = made(tmp_path / "keys.yaml")
+    ring._known.update({bytes([n % 256, n // 256]): ring.keys[secret[3:15]] for n in range(KNOWN_MAX)})
+    ring.caller_of(secret, NOW_MS)
+    assert len(ring._known) == 1
+
+
+def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "keys.yaml"
+    made(path, team="search")
+    before = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keys_module.os, "fsync", full)
+    with (
+        pytest.raises(ConfigError, match=r"keys\.yaml: cannot be written: No space left on device"),
+        KeysBook(path) as b,
+    ):
+        b.create(NOW_MS)
+    assert path.read_bytes() == before
+
+
+def test_a_broken_file_is_not_overwritten_and_its_lock_is_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text("keys: 7\n")
+    path.chmod(0o600)
+    for _ in range(2):  # the second would wait for ever if the first kept its lock
+        with pytest.raises(ConfigError, match=r"keys\.yaml:1: keys: must be a list"), KeysBook(path):
+            pass
+    assert path.read_text() == "keys: 7\n"
+
+
+def test_a_home_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(ConfigError, match=r"home/keys\.yaml: cannot be written: (File exists|Not a directory)"):
+        KeysBook(tmp_path / "home" / "keys.yaml")
