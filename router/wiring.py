@@ -31,6 +31,7 @@ from router.providers import open_session, providers_of
 from router.quality import load_quality_model
 from router.server import Idempotency, ServerParts, create_app
 from router.server.dashboard import dashboard_routes
+from router.server.http_protocol import ShapedHttpProtocol
 from router.server.reports import report_routes
 from router.simulator import SimulatorProcess
 from router.stores import open_ledger
@@ -234,6 +235,7 @@ async def run(settings: Settings) -> None:
         async with assembled(settings) as ready:
             config = uvicorn.Config(
                 ready.app,  # type: ignore[arg-type]
+                http=ShapedHttpProtocol,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
