@@ -58,7 +58,7 @@ class Verdict:
     attempts: Counter[str] = field(default_factory=Counter)
     charged_nanousd: Counter[str] = field(default_factory=Counter)
     billed_nanousd: Counter[str] = field(default_factory=Counter)
-    by_cause: Counter[str] = field(default_factory=Counter)
+    by_cause: dict[str, Counter[str]] = field(default_factory=dict)
     unexplained: list[dict[str, object]] = field(default_factory=list)
 
     def note(self, name: str, attempt_id: str, charged: int, billed: int, cause: str = "") -> None:
@@ -67,7 +67,9 @@ class Verdict:
         self.charged_nanousd[name] += charged
         self.billed_nanousd[name] += billed
         if cause:
-            self.by_cause[f"{name}: {cause}"] += 1
+            self.by_cause.setdefault(f"{name}: {cause}", Counter()).update(
+                attempts=1, charged_nanousd=charged, billed_nanousd=billed
+            )
         if name in UNEXPLAINED:
             found = {"attempt": attempt_id, "class": name, "charged_nanousd": charged, "billed_nanousd": billed}
             self.unexplained.append({**found, "cause": cause})
@@ -83,7 +85,7 @@ class Verdict:
                 }
                 for name in (*EXPLAINED, *UNEXPLAINED)
             },
-            "by_cause": dict(sorted(self.by_cause.items())),
+            "by_cause": {cause: dict(counts) for cause, counts in sorted(self.by_cause.items())},
             "unexplained": self.unexplained,
         }
 

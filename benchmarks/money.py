@@ -59,7 +59,7 @@ def fault_rules(share: float, seed: int) -> list[dict[str, object]]:
     """Every fault that the simulator knows, together for ``share`` of the calls; silence outlasts the timeouts."""
     rate = share / len(FAULTS)
     return [
-        {"fault": name, "rate": rate, "seed": seed + at, "hold_s": 30, "retry_after_s": 0.2}
+        {"fault": name, "rate": rate, "seed": seed * 1_000 + at, "hold_s": 30, "retry_after_s": 0.2}
         for at, name in enumerate(FAULTS)
         if rate > 0
     ]
@@ -114,6 +114,7 @@ def measured(gateway: GatewayProcess, simulator: SimulatorProcess, arguments: ar
         *broken_connection_findings(verdict, unbilled_of(simulator)),
         *(f"{found['attempt']}: {found['class']} {found['cause']}" for found in verdict.unexplained),
     ]
+    fired = faults_fired(simulator)
     return {
         "ok": not findings,
         "findings": findings,
@@ -122,7 +123,13 @@ def measured(gateway: GatewayProcess, simulator: SimulatorProcess, arguments: ar
         "streamed": sum(each.is_streamed for each in told),
         "outcomes": dict(Counter(row.outcome for row in rows)),
         "errors_told": dict(Counter(each.error for each in told if each.error)),
-        "faults_fired": faults_fired(simulator),
+        "faults_fired": fired,
+        "faults_never_met": {name: 0 for name, count in fired.items() if not count},
+        "tokens": {
+            "input": sum(row.input_tokens for row in rows),
+            "of it cache reads": sum(row.cache_read_tokens for row in rows),
+            "output": sum(row.output_tokens for row in rows),
+        },
         "books": books(told, rows, report),
         "vendors": verdict.shown(),
         "tiers": shares(rows),

@@ -19,11 +19,14 @@ def print_result(figures: dict[str, Any]) -> None:
         f"{load['requests']} requests ({figures['streamed']} streamed) in {load['seconds']} s;"
         f" lengths: {load['origin']['lengths']}, agents: {load['origin']['agents']}; ledger {figures['ledger']}"
     )
-    for name in ("kinds", "outcomes", "errors_told", "faults_fired"):
-        console.print(f"{name.replace('_', ' ')}: " + ", ".join(f"{k} {v}" for k, v in figures[name].items()))
+    for name in ("kinds", "tokens", "outcomes", "errors_told", "faults_fired", "faults_never_met"):
+        shown = [f"{key} {value}" for key, value in figures[name].items()]
+        console.print(f"{name.replace('_', ' ')}: {', '.join(shown) or 'none'}")
     console.print(_books(figures["books"]))
     console.print(_classes(figures["vendors"]))
-    console.print("causes: " + "; ".join(f"{k} {v}" for k, v in figures["vendors"]["by_cause"].items()))
+    for cause, row in figures["vendors"]["by_cause"].items():
+        sums = f"charged {usd_of(row['charged_nanousd'])}, billed {usd_of(row['billed_nanousd'])}"
+        console.print(f"  {cause}: {row['attempts']} ({sums})")
     console.print(_tiers(figures["tiers"]))
     console.print(_premium(figures["premium"]))
     for finding in figures["findings"]:
