@@ -2,6 +2,7 @@
 #   make run            the gateway, with simulated vendors when there is no provider key
 #   make test           every test, against a real Redis and a real PostgreSQL from wheels
 #   make check          formatting, lint, types, import contracts, licences of the lock
+#   make bench          what the gateway costs a request, beside LiteLLM's proxy (about ten minutes)
 #   make lock           re-pins every dependency with hashes
 #   make prices         refreshes the pinned price catalogue from the installed litellm and prints the differences
 
@@ -10,19 +11,21 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := check-all
 
 VENV ?= .venv
+BENCH_VENV := .venv-bench
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 python,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := $(VENV)/bin
 # An account without a writable home has nowhere to keep a cache.
 UV := $(BIN)/uv $(shell test -w "$${HOME:-/nonexistent}" || echo --no-cache)
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 TEST_FLAGS ?=
+BENCH_FLAGS ?=
 
 # `make run PORT=8099 POLICY=x.yaml`: flags win over the environment.
 RUN_FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(POLICY),--policy $(POLICY))
 
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: run test check check-all lock prices wheel clean
+.PHONY: run test check check-all bench lock prices wheel clean
 
 check-all: check test
 
@@ -55,6 +58,15 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict policies compose.yaml
 	$(BIN)/python scripts/check_house.py
+
+# The peer has an environment of its own: what it needs must not decide what the product runs with.
+$(BENCH_VENV)/.ready: $(BIN)/uv requirements-bench.lock
+	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	@$(UV) pip install --quiet --python $(BENCH_VENV)/bin/python --require-hashes -r requirements-bench.lock
+	@touch $@
+
+bench: $(VENV)/.run $(BENCH_VENV)/.ready
+	$(BIN)/python -m benchmarks overhead --out benchmarks/results/overhead.json $(BENCH_FLAGS)
 
 wheel: $(VENV)/.dev
 	$(UV) build --wheel --no-build-isolation --python $(BIN)/python --out-dir dist

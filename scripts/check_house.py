@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("router", "evals")
+PACKAGES = ("router", "evals", "benchmarks")
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 BANNED_NAMES = re.compile(r"(^|_)(utils?|helpers?|common|base|manager|service)($|_)")
