@@ -3,11 +3,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from benchmarks.postgres import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# A shared machine is slow at times, and no property here is about time.
+settings.register_profile("tollgate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tollgate")
 
 
 @pytest.fixture(scope="session")
