@@ -1,6 +1,7 @@
 # Everything a newcomer, CI and a release need. Nothing but Python >= 3.11 is assumed.
 #   make run            the gateway, with simulated vendors when there is no provider key
 #   make test           every test, against a real Redis and a real PostgreSQL from wheels
+#   make test-browser   the dashboard in Debian's chromium, which it installs where it may
 #   make check          formatting, lint, types, import contracts, licences of the lock
 #   make bench          what the gateway costs a request, beside LiteLLM's proxy (about ten minutes)
 #   make lock           re-pins every dependency with hashes
@@ -25,7 +26,7 @@ RUN_FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(PO
 
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: run test check check-all bench lock prices wheel clean
+.PHONY: run test test-browser check check-all bench lock prices wheel clean
 
 check-all: check test
 
@@ -50,6 +51,14 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not browser" $(TEST_FLAGS)
+
+# A browser is a system package: root gets it here, anybody else is told how. Never skipped.
+test-browser: $(VENV)/.dev
+	@test -n "$${CHROMIUM:-$$(command -v chromium chromium-browser google-chrome-stable google-chrome | head -n 1)}" \
+	|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "installing Debian's chromium" \
+	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
+	|| { echo "make test-browser: there is no chromium, and it cannot be installed here: as root run 'apt-get install chromium', or say CHROMIUM=/path/to/one" >&2; exit 3; }
+	$(BIN)/python -m pytest -m browser tests/browser $(TEST_FLAGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -41,9 +41,11 @@ export const ask = async (path, query = {}) => {
   throw new AskError(KINDS[answer.status] ?? "refused", told);
 };
 
-// The gateway's clock, not the reader's: spans are cut by the one that wrote the ledger. Its header counts seconds.
+// The gateway's clock, not the reader's: spans are cut by the one that wrote the ledger. Its header counts seconds and
+// may be a second old: the span ends late enough that what was just written is in it.
+const HEADER_LAG_MS = 2000;
 export const gatewayNow = async () => {
   const answer = await send("healthz");
   const at = Date.parse(answer.headers.get("date") ?? "");
-  return Number.isNaN(at) ? Date.now() : at + 1000;
+  return Number.isNaN(at) ? Date.now() : at + HEADER_LAG_MS;
 };

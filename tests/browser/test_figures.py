@@ -1,0 +1,156 @@
+"""What the page shows is what the report says, to the last digit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect
+
+from router.money import parse_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Locator, Page
+
+    from tests.browser.conftest import Site, Tab
+
+pytestmark = pytest.mark.browser
+
+
+def shown(found: Locator) -> str:
+    """An amount as a reader sees it, as decimal text."""
+    return (found.text_content() or "").replace("\u2212", "-").replace("$", "").replace("+", "")
+
+
+def amounts(page: Page, within: str) -> list[str]:
+    return [shown(each) for each in page.locator(f"{within} .usd").all()]
+
+
+def rows_of(page: Page, within: str) -> dict[str, list[str]]:
+    """The amounts of each row by the row's first word."""
+    rows = page.locator(f"{within} tbody tr").all()
+    return {
+        (row.locator("th").text_content() or "").removesuffix("premium"): [
+            shown(each) for each in row.locator(".usd").all()
+        ]
+        for row in rows
+    }
+
+
+def test_headline_equals_the_report(site: Site, tab_on: Callable[..., Tab]) -> None:
+    tab = tab_on(site)
+    page = tab.loaded()
+    totals = tab.report("hour")["totals"]
+    assert totals["requests"] >= 26
+    assert amounts(page, "#savings") == [totals["savings_usd"]["point"]]
+    assert amounts(page, "#savings-range") == [totals["savings_usd"]["low"], totals["savings_usd"]["high"]]
+    assert amounts(page, "#cost") == [totals["realized_cost_usd"]]
+    premium = totals["premium_cost_usd"]
+    assert amounts(page, "#premium") == [premium["point"]]
+    assert amounts(page, "#premium-range") == [premium["low"], premium["high"]]
+    assert page.text_content("#requests") == str(totals["requests"])
+    assert page.text_content("#answered") == f"{totals['answered']} answered"
+    assert page.text_content("#measured") == totals["measured_why"]
+    assert f"{totals['savings_share'] * 100:.1f}" in (page.text_content("#savings-share") or "")
+
+
+@pytest.mark.parametrize(("place", "group", "unnamed"), [("#by-model", "model", "no model"), ("#by-team", "team", "-")])
+def test_each_group_equals_its_row(
+    site: Site, tab_on: Callable[..., Tab], place: str, group: str, unnamed: str
+) -> None:
+    tab = tab_on(site)
+    page = tab.loaded()
+    groups = tab.report(group)["groups"]
+    expected = {
+        row[group] or unnamed: [
+            row["realized_cost_usd"],
+            *(row["premium_cost_usd"][end] for end in ("point", "low", "high")),
+            row["savings_usd"]["point"],
+        ]
+        for row in groups
+    }
+    assert rows_of(page, place) == expected
+    assert len(expected) > 1
+
+
+def test_time_table_sums_to_the_headline(site: Site, tab_on: Callable[..., Tab]) -> None:
+    tab = tab_on(site)
+    page = tab.loaded()
+    page.click("summary >> nth=0")
+    report = tab.report("hour")
+    rows = rows_of(page, "#time-table")
+    assert len(rows) == len(report["groups"])
+    sums = [sum(parse_usd(row[column]) for row in rows.values()) for column in range(4)]
+    totals = report["totals"]
+    expected = [totals["realized_cost_usd"], *(totals["savings_usd"][end] for end in ("low", "point", "high"))]
+    assert sums == [parse_usd(each) for each in expected]
+
+
+def test_tiers_in_the_policys_order_hold_every_request(site: Site, tab_on: Callable[..., Tab]) -> None:
+    tab = tab_on(site)
+    page = tab.loaded()
+    report = tab.report("tier,model")
+    counted: dict[str, int] = {}
+    for row in report["groups"]:
+        name = row["tier"] or "no tier named"
+        counted[name] = counted.get(name, 0) + row["requests"]
+    cells = [row.locator("td").first.text_content() for row in page.locator("#tiers tbody tr").all()]
+    order = [each["tier"] for each in report["quality"]] + ["no tier named"]
+    assert cells == [str(counted[name]) for name in order if name in counted]
+    assert sum(map(int, filter(None, cells))) == report["totals"]["requests"]
+
+
+def test_waterfall_leads_exactly_from_premium_to_realised(site: Site, tab_on: Callable[..., Tab]) -> None:
+    tab = tab_on(site)
+    page = tab.loaded()
+    report = tab.report("hour")
+    first, *steps, last = [parse_usd(each) for each in amounts(page, "#waterfall")]
+    assert first + sum(steps) == last
+    assert steps == [-parse_usd(each["usd"]) for each in report["waterfall"]]
+
+
+def test_latest_decisions_equal_the_list_and_older_ones_follow(site: Site, tab_on: Callable[..., Tab]) -> None:
+    tab = tab_on(site)
+    page = tab.loaded()
+    listed: list[dict[str, Any]] = site.get("/v1/decisions?limit=500")["data"]
+    page.click("#more")
+    expect(page.locator(".latest tbody tr")).to_have_count(len(listed))
+    for row, expected in zip(page.locator(".latest tbody tr").all(), listed, strict=True):
+        cells = [cell.text_content() for cell in row.locator("td").all()]
+        assert row.get_attribute("data-id") == expected["decision_id"]
+        assert cells[0] == (expected["quality_tier"] or "\u2013")
+        premium = expected["premium_cost_usd"]
+        money = [expected["cost_usd"], *([premium["point"], expected["savings_usd"]] if premium else [])]
+        assert [shown(each) for each in row.locator(".usd").all()] == money
+        assert (cells[-1] or "").startswith(expected["outcome"])
+
+
+def test_scatter_places_every_decision_with_a_cost_and_a_prediction(site: Site, tab_on: Callable[..., Tab]) -> None:
+    page = tab_on(site).loaded()
+    rows = site.get("/v1/decisions?limit=200")["data"]
+    placed = [row for row in rows if row["expected_loss"] is not None and parse_usd(row["cost_usd"]) > 0]
+    page.locator("summary").nth(1).click()
+    counted = [
+        int(row.locator("td").first.text_content() or 0) for row in page.locator("#scatter-table tbody tr").all()
+    ]
+    assert sum(counted) == len(placed)
+    # The point under the pointer is told, and leads to its decision.
+    over = page.locator("#scatter-plot .u-over")
+    box = over.bounding_box()
+    assert box is not None
+    found = page.evaluate(
+        """() => { const over = document.querySelector('#scatter-plot .u-over');
+        for (let x = 0; x < over.clientWidth; x += 6) for (let y = 0; y < over.clientHeight; y += 6) {
+          const at = over.getBoundingClientRect();
+          over.dispatchEvent(new MouseEvent('mousemove', {clientX: at.left + x, clientY: at.top + y, bubbles: true}));
+          if (over.classList.contains('pointing')) return [x, y];
+        } return null; }"""
+    )
+    assert found is not None
+    over.hover(position={"x": found[0], "y": found[1]})
+    told = page.locator("#scatter-plot .tip").text_content() or ""
+    assert any(row["cost_usd"] in told and row["model"] in told for row in placed)
+    over.click(position={"x": found[0], "y": found[1]})
+    page.wait_for_selector("#decision-cost")
