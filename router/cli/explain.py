@@ -4,87 +4,178 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
 from router.chat import Message, Request, Text
+from router.cli.contributions import contributions_of
+from router.cli.table import table_text
 from router.config.load import load_policy
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
 from router.decide import decide
-from router.decision import Decision, receipt_of
-from router.errors import RouterError
+from router.decision import receipt_of
+from router.errors import AdmissionError, ContextLengthExceededError, UnknownQualityTierError
 from router.money import usd_of
 from router.policy import Caller, Terms
+from router.prompt import prompt_view_of, sizes_of
 from router.quality import load_quality_model
 
-FEATURES_SHOWN = 12
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from router.cli.contributions import Contribution
+    from router.decision import Candidate, Decision
+    from router.policy import Policy
+    from router.quality import QualityModel
+
+SHOWN = 12
+REASONS = {
+    "cheapest_within_tolerance": "the cheapest whose predicted loss is within the threshold",
+    "premium_is_cheapest": "premium costs least of all that keep the tolerance",
+    "zero_tolerance": "no loss is accepted: only premium keeps that",
+    "no_ground": "the prompt is unlike anything that the quality model knows: premium, to be safe",
+    "none_within_tolerance": "every cheaper model is predicted to lose too much",
+    "premium_not_eligible": "premium may not serve it: the least predicted loss of those that may",
+    "pinned": "the model was named",
+}
+WHY_NOT = {
+    "dearer": "dearer",
+    "zero_tolerance": "no loss is accepted",
+    "no_ground": "nothing is known of such prompts",
+    "no_placement": "nothing is known of its quality",
+    "not_pinned": "another model was named",
+    "context_window": "too long for its context window",
+    "key": "the key does not allow it",
+    "no_api_key": "its provider's key is not set",
+}
+PREFIXES = {"lacks": "lacks", "refuses": "refuses", "rule": "kept out by the rule", "wire": "its API cannot say"}
 
 
 def explain_prompt(prompt: str, *, tier: str | None, tolerance: float | None, policy: str | None, as_json: bool) -> int:
-    """Decide and print; returns 0, or 1 where nothing may serve the prompt."""
-    text = sys.stdin.read() if prompt == "-" else prompt
+    """Decide and print; returns 0, or 1 where nothing may serve the prompt. Raises BadParameter and ConfigError."""
+    text = sys.stdin.buffer.read().decode("utf-8", "replace") if prompt == "-" else prompt
+    if tolerance is not None and not 0 <= tolerance <= 1:
+        raise typer.BadParameter("must be a number in 0..1", param_hint="--tolerance")
     settings = load_settings(policy=policy)
     loaded = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
-    request = Request(
-        surface="openai_chat",
-        model="auto",
-        messages=(Message("user", (Text(text),)),),
-        body={},
-        body_bytes=len(text.encode("utf-8", "replace")),
-    )
+    request = request_of(text)
     terms = Terms(quality_tier=tier, tolerance=tolerance)
+    quality = load_quality_model(None)
     try:
-        decision = decide(request, Caller(), terms, loaded, load_quality_model(None), decision_id="dec_explained")
-    except RouterError as error:
+        decision = decide(request, Caller(), terms, loaded, quality, decision_id="dec_explained")
+    except UnknownQualityTierError as error:
+        raise typer.BadParameter(error.message, param_hint="--tier") from None
+    except (AdmissionError, ContextLengthExceededError) as error:
         print(error.message, file=sys.stderr)  # noqa: T201  # this command's output
         return 1
+    focus = focus_of(decision)
+    moved = moved_by(request, loaded, quality, focus)
     if as_json:
-        print(json.dumps(receipt_of(decision), indent=2))  # noqa: T201  # this command's output
+        contributions = {"model": focus.model, "features": [asdict(each) for each in moved]}
+        print(json.dumps({**receipt_of(decision), "contributions": contributions}, indent=2))  # noqa: T201
     else:
-        show(decision)
+        print(text_of(decision, focus, moved))  # noqa: T201  # this command's output
     return 0
 
 
-def show(decision: Decision) -> None:
-    """The decision as tables for people."""
-    console = Console()
-    tier = f"tier {decision.quality_tier}, " if decision.quality_tier else ""
-    console.print(
-        f"[bold]{decision.model}[/bold] ({decision.reason}); {tier}tolerance {decision.tolerance:g}, "
-        f"predicted-loss threshold {decision.threshold:.4f}; complexity {decision.complexity:.3f}, "
-        f"support {decision.support:.2f}, kind {decision.kind}"
+def request_of(text: str) -> Request:
+    """The prompt as a client would send it."""
+    message = Message("user", (Text(text),))
+    return Request("openai_chat", "auto", (message,), {}, len(text.encode("utf-8", "replace")))
+
+
+def focus_of(decision: Decision) -> Candidate:
+    """The model on whose loss the choice turned: the best of the cheaper ones that lost, else the chosen one.
+
+    Where premium was chosen and nothing cheaper may serve, the cheapest other model, so that there is a loss to tell.
+    """
+    chosen = decision.candidate(decision.model)
+    others = [each for each in decision.candidates if each.model not in (decision.model, decision.premium)]
+    cheaper = [
+        (each.predicted_loss, each.model)
+        for each in others
+        if each.is_eligible
+        and each.predicted_loss is not None
+        and each.expected_cost_nanousd <= chosen.expected_cost_nanousd
+    ]
+    if cheaper:
+        return decision.candidate(min(cheaper)[1])
+    if decision.model != decision.premium or not others:
+        return chosen
+    return min(others, key=lambda each: (each.expected_cost_nanousd, each.model))
+
+
+def moved_by(request: Request, policy: Policy, quality: QualityModel, focus: Candidate) -> tuple[Contribution, ...]:
+    """What moved complexity and the loss of the model in focus."""
+    names = list(policy.models)
+    keys = [model.provider_model for model in policy.models.values()]
+    view = prompt_view_of(request, sizes_of(request))
+    return contributions_of(view, quality, keys, names.index(policy.premium), names.index(focus.model))
+
+
+def text_of(decision: Decision, focus: Candidate, moved: Sequence[Contribution]) -> str:
+    """The decision for people: what answers, what was weighed, what moved it."""
+    asked = f"tier {decision.quality_tier}, tolerance" if decision.quality_tier else "tolerance"
+    threshold = f"{decision.threshold:.4f}" if decision.threshold > float("-inf") else "none: premium alone"
+    rules = f"  rules       {', '.join(decision.rules)}\n" if decision.rules else ""
+    return (
+        f"{decision.model} answers: {REASONS[decision.reason]} ({decision.reason})\n"
+        f"  asked for   {asked} {decision.tolerance:g}; largest predicted loss that keeps it: {threshold}\n"
+        f"  complexity  {decision.complexity:.3f} of 1, support {decision.support:.2f}, nearest kind {decision.kind}\n"
+        f"{rules}\n"
+        f"{_candidates(decision)}\n\n"
+        f"what moved complexity and {focus.model}'s predicted loss, most first (- makes it easier):\n"
+        f"{_contributions(moved)}"
     )
-    table = Table(title="candidates")
-    for column in (
-        "model",
-        "quality",
-        "+-",
-        "predicted loss",
-        "tokens in/out",
-        "expected cost USD",
-        "rests on",
-        "lost by",
-    ):
-        table.add_column(column, justify="left" if column in ("model", "rests on", "lost by") else "right")
-    for each in sorted(decision.candidates, key=lambda candidate: candidate.expected_cost_nanousd):
-        table.add_row(
+
+
+def _candidates(decision: Decision) -> str:
+    columns = ("model", "quality", "+-", "predicted_loss", "input_tokens", "output_tokens", "expected_usd", "rests_on")
+    rows = [
+        [
             each.model,
-            "" if each.quality is None else f"{each.quality:.3f}",
-            "" if each.quality_width is None else f"{each.quality_width:.3f}",
-            "" if each.predicted_loss is None else f"{each.predicted_loss:.4f}",
-            f"{each.input_tokens}/{each.output_tokens}",
+            _number(each.quality, 3),
+            _number(each.quality_width, 3),
+            _number(each.predicted_loss, 4),
+            str(each.input_tokens),
+            str(each.output_tokens),
             usd_of(each.expected_cost_nanousd),
             each.placement,
-            ", ".join(each.why_not) or "chosen",
-        )
-    console.print(table)
-    features = Table(title="features that are not zero")
-    features.add_column("feature")
-    features.add_column("value", justify="right")
-    largest = sorted(decision.features.items(), key=lambda item: -abs(item[1]))
-    for name, value in [item for item in largest if item[1]][:FEATURES_SHOWN]:
-        features.add_row(name, f"{value:.4g}")
-    console.print(features)
+            _why(each, decision),
+        ]
+        for each in sorted(decision.candidates, key=lambda each: (each.expected_cost_nanousd, each.model))
+    ]
+    return table_text((*columns, "why_not"), rows, left=("model", "rests_on", "why_not"))
+
+
+def _why(candidate: Candidate, decision: Decision) -> str:
+    if candidate.model == decision.model:
+        return "chosen"
+    said: list[str] = []
+    for code in candidate.why_not:
+        name, _, detail = code.partition(":")
+        if code == "loss_above_threshold":
+            said.append(f"loses more than {decision.threshold:.4f}")
+        elif detail and name in PREFIXES:
+            said.append(f"{PREFIXES[name]} {detail}")
+        else:
+            said.append(WHY_NOT.get(code, code))
+    return ", ".join(said)
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"
+
+
+def _contributions(moved: Sequence[Contribution]) -> str:
+    if not moved:
+        return "  nothing: there is nothing to read"
+    rows = [
+        [each.feature, f"{each.value:.4g}", f"{each.complexity:+.4f}", f"{each.predicted_loss:+.4f}"]
+        for each in moved[:SHOWN]
+    ]
+    return table_text(("feature", "value", "complexity", "predicted_loss"), rows, left=("feature",))

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from router.cli import app
+from router.cli.explain import PREFIXES, REASONS, WHY_NOT, focus_of, request_of, text_of
+from router.decide import decide
+from router.decision import Reason, choice_of_receipt
+from router.policy import Caller, Terms
+from router.quality import load_quality_model
+from tests.builders import model_of, policy_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+PROMPT = "Prove that there are infinitely many primes of the form 4n+3."
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TOLLGATE_POLICY", "TOLLGATE_HOME", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def explain(*arguments: str, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(app, ["explain", *arguments], input=stdin)
+
+
+def explained(*arguments: str, stdin: bytes | None = None) -> Any:
+    done = explain(*arguments, "--json", stdin=stdin)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.output)
+
+
+def test_the_text_names_the_choice_every_candidate_and_what_moved_it() -> None:
+    said = explain(PROMPT, "--tier", "balanced").output
+    receipt = explained(PROMPT, "--tier", "balanced")
+    first = said.splitlines()[0]
+    assert first == f"{receipt['model']} answers: {REASONS[receipt['reason']]} ({receipt['reason']})"
+    assert "tier balanced, tolerance 0.05" in said
+    for each in receipt["candidates"]:
+        [line] = [
+            line for line in said.splitlines() if line.startswith(f"{each['model']} ") and " answers: " not in line
+        ]
+        assert f"{each['expected_cost_nanousd'] / 1e9:.9f}" in line
+        assert f"{each['quality']:.3f}" in line
+        assert line.endswith("chosen") is (each["model"] == receipt["model"])
+    for each in receipt["contributions"]["features"][:12]:
+        figure = re.escape(f"{each['predicted_loss']:+.4f}")
+        assert re.search(rf"^{re.escape(each['feature'])} .*{figure}$", said, re.MULTILINE)
+
+
+def test_json_is_the_receipt_that_decides_again() -> None:
+    receipt = explained(PROMPT)
+    choice = choice_of_receipt(receipt)
+    assert choice is not None
+    assert (choice.order[0], choice.reason) == (receipt["model"], receipt["reason"])
+    assert receipt["contributions"]["model"] in {each["model"] for each in receipt["candidates"]}
+    assert set(receipt["contributions"]["features"][0]) == {"feature", "value", "complexity", "predicted_loss"}
+
+
+def test_the_default_tier_is_the_policys_and_the_tolerance_wins() -> None:
+    assert explained(PROMPT)["quality_tier"] == "balanced"
+    assert explained(PROMPT, "--policy", "strict")["quality_tier"] == "high"
+    both = explained(PROMPT, "--tier", "economy", "--tolerance", "0")
+    assert (both["quality_tier"], both["tolerance"], both["model"]) == (None, 0, "claude-opus")
+    assert both["reason"] == "zero_tolerance"
+    assert "only premium keeps that (zero_tolerance)" in explain(PROMPT, "--tolerance", "0").output
+
+
+def test_a_dash_reads_standard_input_whatever_its_bytes() -> None:
+    assert explained("-", stdin=PROMPT.encode()) == explained(PROMPT)
+    assert explained("-", stdin=b"\xff\xfe \x00 nonsense")["model"]
+    assert explained("-", stdin=b"")["candidates"]
+
+
+def test_a_long_prompt_is_explained_too() -> None:
+    said = explained("-", stdin=b"word " * 200_000)
+    assert all(not each["feature"].startswith("word `") for each in said["contributions"]["features"])
+
+
+def test_nothing_that_may_serve_is_a_finding(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "version: 1\nname: small\nmodels:\n  opus: {provider_model: anthropic/claude-opus-5-5, vendor: anthropic, "
+        "tier: premium, context_window: 100, output_tokens_max: 50}\n"
+        "routing: {premium: opus, quality_tiers: {premium: 0.0}, default_tier: premium}\n"
+    )
+    done = explain("-", "--policy", str(policy), stdin=b"word " * 1000)
+    assert done.exit_code == 1
+    assert "context window" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["x", "--tier", "gold"], 2, "--tier: unknown quality tier; the policy has: premium, high, balanced, economy"),
+        (["x", "--tolerance", "1.5"], 2, "--tolerance"),
+        (["x", "--tolerance", "nan"], 2, "--tolerance"),
+        (["x", "--tolerance", "-0.1"], 2, "--tolerance"),
+        (["x", "--tolerance", "abc"], 2, "--tolerance"),
+        ([], 2, "Missing argument"),
+    ],
+)
+def test_a_mistake_on_the_command_line_exits_with_2(arguments: list[str], code: int, said: str) -> None:
+    done = explain(*arguments)
+    assert done.exit_code == code
+    assert said in done.output
+
+
+def test_every_reason_has_its_words() -> None:
+    assert set(REASONS) == set(Reason.__args__)
+
+
+def test_every_code_of_a_candidate_has_its_words() -> None:
+    policy = policy_of(
+        model_of("premium", output_usd="50", provider_model="anthropic/claude-opus-5-5", tier="premium"),
+        model_of("unknown", provider_model="anthropic/nobody-knows-this"),
+        model_of("short", context_window=1),
+        model_of("cheap", input_usd="0.1", provider_model="deepinfra/meta-llama/Llama-3.3-70B-Instruct"),
+    )
+    decision = decide(
+        request_of(PROMPT), Caller(allowed_models=frozenset({"premium", "unknown", "short"})), Terms(tolerance=0.0),
+        policy, load_quality_model(), decision_id="dec_test",
+    )  # fmt: skip
+    said = text_of(decision, focus_of(decision), ())
+    assert "too long for its context window" in said
+    assert "no loss is accepted" in said
+    assert "nothing: there is nothing to read" in said
+    assert {"dearer", "no_ground", "no_placement", "not_pinned"} <= set(WHY_NOT)
+    assert {"lacks", "refuses", "rule", "wire"} == set(PREFIXES)
