@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from router.errors import RequestError, RequestTimeoutError, RequestTooLargeErro
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+# A body over the limit is read on and forgotten, up to this many times the limit: a client that is still sending when
+# its connection closes sees a reset and no answer, and SDKs retry that.
+DISCARD_FACTOR = 4
 # Far above what tool schemas reach, and below what orjson can write again (254).
 DEPTH_MAX = 128
 SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
@@ -29,6 +33,8 @@ async def read_body(
     """The whole body within one deadline. Raises RequestTooLargeError, RequestTimeoutError or ClientGoneError."""
     declared = headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > bytes_max:
+        if "expect" not in headers:  # who asks first is told before sending anything
+            await _discard(receive, DISCARD_FACTOR * bytes_max, timeout_s)
         raise RequestTooLargeError(f"the body has {declared} bytes, at most {bytes_max}")
     pieces: list[bytes] = []
     size = 0
@@ -41,12 +47,28 @@ async def read_body(
                 piece: bytes = message.get("body", b"")
                 size += len(piece)
                 if size > bytes_max:
+                    pieces.clear()
+                    if message.get("more_body", False):
+                        await _discard(receive, DISCARD_FACTOR * bytes_max, timeout_s)
                     raise RequestTooLargeError(f"the body has more than {bytes_max} bytes")
                 pieces.append(piece)
                 if not message.get("more_body", False):
                     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     except TimeoutError as error:
         raise RequestTimeoutError(f"the body did not arrive within {timeout_s:g} seconds") from error
+
+
+async def _discard(receive: Callable[[], Awaitable[Any]], bytes_max: int, timeout_s: float) -> None:
+    """Read and forget the rest of a body, bounded in bytes and time. Raises ClientGoneError."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            while bytes_max > 0:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGoneError
+                bytes_max -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def parse_json_object(raw: bytes) -> dict[str, object]:
