@@ -47,15 +47,16 @@ async def read_body(
                 piece: bytes = message.get("body", b"")
                 size += len(piece)
                 if size > bytes_max:
-                    pieces.clear()
-                    if message.get("more_body", False):
-                        await _discard(receive, DISCARD_FACTOR * bytes_max, timeout_s)
-                    raise RequestTooLargeError(f"the body has more than {bytes_max} bytes")
+                    break
                 pieces.append(piece)
                 if not message.get("more_body", False):
                     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     except TimeoutError as error:
         raise RequestTimeoutError(f"the body did not arrive within {timeout_s:g} seconds") from error
+    pieces.clear()
+    if message.get("more_body", False):
+        await _discard(receive, DISCARD_FACTOR * bytes_max, timeout_s)
+    raise RequestTooLargeError(f"the body has more than {bytes_max} bytes")
 
 
 async def _discard(receive: Callable[[], Awaitable[Any]], bytes_max: int, timeout_s: float) -> None:
