@@ -51,7 +51,10 @@ class Account:
 
 @dataclass(slots=True)
 class Hold:
-    """One attempt that is written down. ``settle``, ``fail`` and ``abandon`` count once; later calls do nothing."""
+    """One attempt that is written down. ``settle``, ``fail`` and ``abandon`` count once; later calls do nothing.
+
+    ``place`` is where its intent stands in the ledger.
+    """
 
     account: Account
     intent: Intent
@@ -60,6 +63,7 @@ class Hold:
     ledger: Ledger
     observer: Observer
     clock: Clock
+    place: int
     first_byte_ms: int | None = None
     vendor_id: str | None = None
     settlement: Settlement | None = field(default=None, init=False)
@@ -211,9 +215,9 @@ class Admission:
             receipt=receipt_of(decision) if account.attempts == 1 else None,
         )
         try:
-            await self.ledger.append(intent)
+            place = await self.ledger.append(intent)
         except LedgerUnavailableError as error:
             if account.last is None:
                 self.observer.request_rejected(Rejection(account.subject, now_ms, error.code))
             raise
-        return Hold(account, intent, candidate, policy, self.ledger, self.observer, self.clock)
+        return Hold(account, intent, candidate, policy, self.ledger, self.observer, self.clock, place)

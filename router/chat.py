@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from router.tokens import Usage
 
@@ -112,7 +112,13 @@ class Sampling:
 
     def names(self) -> tuple[str, ...]:
         """The settings that the caller made, in the contract's names."""
+        if self is NO_SAMPLING:
+            return ()
         return tuple(name for name in self.__slots__ if getattr(self, name) is not None)
+
+
+NO_SAMPLING = Sampling()
+"""What most requests say of sampling: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,18 @@ class ResponseFormat:
     name: str | None = None
     schema: Mapping[str, object] | None = None
     is_strict: bool | None = None
+
+
+def images_of(messages: Iterable[Message]) -> tuple[Image, ...]:
+    """Every image of the messages, tool results included, in order."""
+    found: list[Image] = []
+    for message in messages:
+        for part in message.parts:
+            if isinstance(part, Image):
+                found.append(part)
+            elif isinstance(part, ToolResult):
+                found.extend(inner for inner in part.parts if isinstance(inner, Image))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +160,7 @@ class Request:
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
     allows_parallel_tools: bool | None = None
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: Sampling = NO_SAMPLING
     response_format: ResponseFormat | None = None
     stop: tuple[str, ...] = ()
     output_tokens_max: int | None = None
@@ -152,17 +170,11 @@ class Request:
     end_user: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
 
-    @property
-    def images(self) -> tuple[Image, ...]:
-        """Every image of every message, tool results included, in order."""
-        found: list[Image] = []
-        for message in self.messages:
-            for part in message.parts:
-                if isinstance(part, Image):
-                    found.append(part)
-                elif isinstance(part, ToolResult):
-                    found.extend(inner for inner in part.parts if isinstance(inner, Image))
-        return tuple(found)
+    images: tuple[Image, ...] = field(init=False, compare=False, repr=False)
+    """Every image of every message, tool results included, in order: asked for by each candidate, so found once."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "images", images_of(self.messages))
 
     @property
     def asks_for_caching(self) -> bool:

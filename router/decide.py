@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from router.ask import ask_of
-from router.catalog import cost_nanousd
+from router.catalog import expected_cost_nanousd
 from router.decision import Candidate, Decision, choose, explained
 from router.eligibility import Circumstances, check_model, matching_rules
 from router.errors import ContextLengthExceededError, NoEligibleModelError
 from router.features import features_of
 from router.prompt import prompt_view_of, sizes_of
 from router.token_priors import input_tokens_of, output_tokens_of
-from router.tokens import TokenUsage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,8 +36,7 @@ def output_tokens_max_of(request: Request, model: PolicyModel, policy: Policy) -
     return wanted if limit is None else min(wanted, limit)
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """One model's expected tokens and cost for a request."""
 
     input_tokens: int
@@ -63,8 +60,9 @@ def weights_of(request: Request, model: PolicyModel, policy: Policy, sizes: Size
     visible, reasoning = output_tokens_of(
         model, asked_max=limit, base_output_tokens=base_output, reasoning_effort=request.reasoning_effort
     )
-    usage = TokenUsage(input_uncached=input_tokens, output_text=visible, output_reasoning=reasoning)
-    return Weights(input_tokens, visible + reasoning, limit, cost_nanousd(model.prices, usage))
+    return Weights(
+        input_tokens, visible + reasoning, limit, expected_cost_nanousd(model.prices, input_tokens, visible, reasoning)
+    )
 
 
 def weigh(

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,9 +31,8 @@ class CostRange:
     high_nanousd: int
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One model of the policy, weighed for one request.
+class Candidate(NamedTuple):
+    """One model of the policy, weighed for one request; a tuple, since every request makes one a model.
 
     ``why_not`` holds stable codes, each ``name`` or ``name:detail``; empty for the chosen model. ``is_eligible`` means
     that it *may* serve; an eligible candidate can still lose on ``loss_above_threshold`` or ``dearer``.
@@ -163,19 +162,19 @@ def explained(candidates: Sequence[Candidate], choice: Choice, premium: str, thr
                 why = ("dearer",)
             else:
                 why = ("loss_above_threshold",) if each.predicted_loss is not None else ("no_placement",)
-        found.append(replace(each, why_not=why))
+        found.append(each if why is each.why_not else each._replace(why_not=why))
     return tuple(found)
 
 
 # --- the receipt -----------------------------------------------------------------------------------------------------
 
+DECISION_FIELDS = tuple(each.name for each in fields(Decision))
+
 
 def receipt_of(decision: Decision) -> dict[str, object]:
     """The decision as plain JSON values: numbers, names and revisions, never text of the prompt."""
-    plain = {each.name: getattr(decision, each.name) for each in fields(Decision)}
-    plain["candidates"] = [
-        {each.name: getattr(candidate, each.name) for each in fields(Candidate)} for candidate in decision.candidates
-    ]
+    plain = {name: getattr(decision, name) for name in DECISION_FIELDS}
+    plain["candidates"] = [candidate._asdict() for candidate in decision.candidates]
     # JSON has no infinity: a threshold that admits premium alone is null.
     plain["threshold"] = decision.threshold if decision.threshold > float("-inf") else None
     return plain
@@ -185,9 +184,9 @@ def choice_of_receipt(receipt: Mapping[str, object]) -> Choice | None:
     """Decide again from a receipt alone; equals what was decided, bit for bit. Raises KeyError on a foreign mapping."""
     rows = receipt["candidates"]
     assert isinstance(rows, list | tuple)
-    known = {each.name for each in fields(Candidate)}
+    known = frozenset(Candidate._fields) - {"why_not"}
     candidates = [
-        replace(Candidate(**{name: value for name, value in row.items() if name in known}), why_not=()) for row in rows
+        Candidate(why_not=(), **{name: value for name, value in row.items() if name in known}) for row in rows
     ]
     threshold, tolerance = receipt["threshold"], receipt["tolerance"]
     assert threshold is None or isinstance(threshold, int | float)

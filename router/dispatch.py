@@ -116,13 +116,12 @@ class Dispatch:
         self, job: Job, model: str, ask: Callable[[Provider, Call], Awaitable[Answered]], deadline_s: float
     ) -> tuple[Answered | ProviderError, Hold]:
         hold = await self.admission.hold(job.account, job.request, job.decision, model, job.policy)
-        # Disk latency hides behind the vendor's: the power-safe copy is only due before the first byte goes back.
-        synced = asyncio.ensure_future(self.ledger.sync())
         provider = self.providers[job.policy.models[model].wire]
         answer: Answered | None = None
         try:
             answer = await ask(provider, self._call(job, hold, deadline_s))
-            await synced
+            # The disk has been at it while the vendor worked: a power-safe copy is due before the first byte goes back.
+            await self.ledger.sync(hold.place)
         except ProviderError as error:
             self.cooldowns_after(model, error)
             hold.fail(error, is_billed=error.is_billed)
@@ -137,11 +136,6 @@ class Dispatch:
             hold.abandon(getattr(answer, "usage", None))
             await _let_go(answer)
             raise
-        finally:
-            if not synced.done():
-                synced.cancel()
-            elif not synced.cancelled():
-                synced.exception()  # heard: a failure that no longer matters is not to be reported as forgotten
         self.cooldowns.succeeded(model)
         hold.mark_first_byte()
         return answer, hold

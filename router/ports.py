@@ -69,16 +69,19 @@ class Provider(Protocol):
 class Ledger(Protocol):
     """The append-only book. All raise LedgerUnavailableError when the store cannot be reached or written."""
 
-    async def append(self, *lines: Line) -> None:
-        """Write the lines in one transaction; they survive the death of this process when it returns."""
+    async def append(self, *lines: Line) -> int:
+        """Write the lines in one transaction; they survive the death of this process when it returns.
+
+        Forcing them to the disk has begun by then; the place that is returned is what ``sync`` waits for.
+        """
         ...
 
     def append_later(self, line: Line) -> None:
         """Hand a settlement to the writer without waiting; it is written in order, before `aclose` returns."""
         ...
 
-    async def sync(self) -> None:
-        """Return when all that was appended so far survives the death of the machine."""
+    async def sync(self, place: int | None = None) -> None:
+        """Return when what was appended at ``place``, or all so far, survives the death of the machine."""
         ...
 
     async def request(self, decision_id: str) -> tuple[RequestRow, tuple[Line, ...]] | None:

@@ -9,6 +9,7 @@ import logging
 import logging.handlers
 import queue
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
 import orjson
@@ -52,6 +53,8 @@ def start_logging(level: str = "INFO") -> logging.handlers.QueueListener:
     logger.handlers = [_AsIs(lines)]
     logger.setLevel(level)
     logger.propagate = False
+    # No line shows them, and asking the system for each costs more than the line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     listener = logging.handlers.QueueListener(lines, sink)
     listener.start()
     return listener
@@ -145,30 +148,42 @@ class Telemetry:
             registry=registry,
         )
 
+        # Labels are few and their look-up is the dearest part of a count: each series is looked up once.
+        self._of_request, self._of_attempt = cache(self.requests.labels), cache(self.attempts.labels)
+        self._of_cost, self._of_premium = cache(self.cost.labels), cache(self.premium.labels)
+        self._of_tokens = cache(self.tokens.labels)
+        self._of_latency, self._of_first_byte = cache(self.latency.labels), cache(self.first_byte.labels)
+
     def attempt_settled(self, intent: Intent, settlement: Settlement) -> None:
         """Count the attempt and its money."""
         model = intent.model
-        self.attempts.labels(model, settlement.outcome, settlement.error_code or "none").inc()
+        self._of_attempt(model, settlement.outcome, settlement.error_code or "none").inc()
         if settlement.cost_nanousd:
-            self.cost.labels(model).inc(settlement.cost_nanousd / NANO)
+            self._of_cost(model).inc(settlement.cost_nanousd / NANO)
         if settlement.tokens is not None:
-            self.tokens.labels(model, "input").inc(settlement.tokens.input_tokens)
-            self.tokens.labels(model, "output").inc(settlement.tokens.output_tokens)
+            self._of_tokens(model, "input").inc(settlement.tokens.input_tokens)
+            self._of_tokens(model, "output").inc(settlement.tokens.output_tokens)
         if settlement.premium_cost is not None:
-            self.premium.labels(model).inc(settlement.premium_cost.point_nanousd / NANO)
+            self._of_premium(model).inc(settlement.premium_cost.point_nanousd / NANO)
 
     def request_finished(self, intent: Intent, settlement: Settlement, cost_nanousd: int) -> None:
         """Count the request and write its line."""
         subject, model = intent.subject, intent.model
         tier = subject.quality_tier or "tolerance"
-        self.requests.labels(model, tier, settlement.outcome, subject.reason).inc()
-        self.latency.labels(model).observe(settlement.latency_ms / 1000)
+        self._of_request(model, tier, settlement.outcome, subject.reason).inc()
+        self._of_latency(model).observe(settlement.latency_ms / 1000)
         if settlement.first_byte_ms is not None:
-            self.first_byte.labels(model).observe(settlement.first_byte_ms / 1000)
-        self._log.info("request", extra={"fields": request_fields_of(subject, intent, settlement, cost_nanousd)})
+            self._of_first_byte(model).observe(settlement.first_byte_ms / 1000)
+        self._write("request", request_fields_of(subject, intent, settlement, cost_nanousd))
 
     def request_rejected(self, rejection: Rejection) -> None:
         """Count the refusal and write its line."""
         self.rejections.labels(rejection.error_code).inc()
         fields = request_fields_of(rejection.subject, None, None, 0)
-        self._log.info("rejected", extra={"fields": fields | {"error_code": rejection.error_code}})
+        self._write("rejected", fields | {"error_code": rejection.error_code})
+
+    def _write(self, event: str, fields: dict[str, object]) -> None:
+        """One line; the caller's place in the code is not looked for, since no line shows it."""
+        if self._log.isEnabledFor(logging.INFO):
+            record = self._log.makeRecord(LOGGER_NAME, logging.INFO, "", 0, event, (), None, extra={"fields": fields})
+            self._log.handle(record)

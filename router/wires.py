@@ -29,18 +29,19 @@ def wire_gaps(request: Request, wire: Wire) -> tuple[str, ...]:
     """Stable codes of what the request needs and the wire lacks; empty when it can be spoken whole."""
     if wire in ("openai", "litellm"):
         return ()
-    gaps = [name for name in OPENAI_ONLY_FIELDS if request.extra.get(name)]
-    if request.extra.get("modalities") not in (None, TEXT_ONLY):
-        gaps.append("modalities")
-    gaps += _image_gaps(request, wire)
+    gaps: list[str] = []
+    if request.extra:
+        gaps += [name for name in OPENAI_ONLY_FIELDS if request.extra.get(name)]
+        if request.extra.get("modalities") not in (None, TEXT_ONLY):
+            gaps.append("modalities")
+    if request.images:
+        gaps += _image_gaps(request, wire)
     gaps += _anthropic_gaps(request) if wire == "anthropic" else _gemini_gaps(request)
     return tuple(gaps)
 
 
 def _image_gaps(request: Request, wire: Wire) -> list[str]:
     images = request.images
-    if not images:
-        return []
     gaps: list[str] = []
     if any(image.data and image.media_type not in IMAGE_TYPES[wire] for image in images):
         gaps.append("image_type")

@@ -240,6 +240,7 @@ async def run(settings: Settings) -> None:
                 access_log=False,
                 lifespan="off",
                 server_header=False,
+                proxy_headers=False,  # nothing here asks where a request came from
                 timeout_graceful_shutdown=int(SHUTDOWN_GRACE_S),
             )
             print(banner_of(settings, ready, sock.getsockname()[1]), flush=True)  # noqa: T201  # the product's first words

@@ -91,4 +91,4 @@ def candidate_of(model: str, *, loss: float | None = 0.0, cost: int = 100, **cha
         placement="own",
         output_tokens_max=1_000,
     )
-    return replace(candidate, **changes)
+    return candidate._replace(**changes)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from router.catalog.cards import Catalog, ModelCard, parse_catalog
 from router.catalog.lint import Finding, lint_catalog
-from router.catalog.prices import PriceSchedule, PriceTier, contract_schedule, cost_nanousd, hold_nanousd
+from router.catalog.prices import (
+    PriceSchedule,
+    PriceTier,
+    contract_schedule,
+    cost_nanousd,
+    expected_cost_nanousd,
+    hold_nanousd,
+)
 
 __all__ = [
     "Catalog",
@@ -14,6 +21,7 @@ __all__ = [
     "PriceTier",
     "contract_schedule",
     "cost_nanousd",
+    "expected_cost_nanousd",
     "hold_nanousd",
     "lint_catalog",
     "parse_catalog",

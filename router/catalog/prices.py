@@ -70,6 +70,16 @@ def cost_nanousd(schedule: PriceSchedule, usage: TokenUsage) -> NanoUsd:
     return amount_nanousd(schedule.tier_of(usage.input_tokens).tokens_times_price(usage))
 
 
+def expected_cost_nanousd(
+    schedule: PriceSchedule, input_tokens: int, output_text: int, output_reasoning: int
+) -> NanoUsd:
+    """What a call of this size costs with nothing cached: ``cost_nanousd`` without making a TokenUsage."""
+    tier = schedule.tier_of(input_tokens)
+    return amount_nanousd(
+        input_tokens * tier.input + output_text * tier.output_text + output_reasoning * tier.output_reasoning
+    )
+
+
 def hold_nanousd(
     schedule: PriceSchedule, input_tokens_max: int, output_tokens_max: int, *, may_write_cache: bool
 ) -> NanoUsd:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from router.chat import Request, ResponseFormat, Sampling, Tool, ToolChoice
+from router.chat import NO_SAMPLING, Request, ResponseFormat, Sampling, Tool, ToolChoice
 from router.server.openai_fields import (
     INTEGER_MAX,
     bad,
@@ -86,7 +86,12 @@ def parse_chat(body: Mapping[str, object], body_bytes: int) -> Request:
     )
 
 
+SAMPLING_FIELDS = ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed")
+
+
 def _sampling(body: Mapping[str, object]) -> Sampling:
+    if all(body.get(name) is None for name in SAMPLING_FIELDS):
+        return NO_SAMPLING
     return Sampling(
         temperature=number_of(body, "temperature", 0, 2),
         top_p=number_of(body, "top_p", 0, 1),

@@ -21,10 +21,11 @@ class MemoryLedger:
         self._folios: dict[str, Folio] = {}
         self._lines: dict[str, list[Line]] = {}
 
-    async def append(self, *lines: Line) -> None:
+    async def append(self, *lines: Line) -> int:
         """Write the lines."""
         for line in lines:
             self.append_later(line)
+        return 0
 
     def append_later(self, line: Line) -> None:
         """Write the line."""
@@ -35,7 +36,7 @@ class MemoryLedger:
             folio.add(admitted)
             self._lines.setdefault(encoded.decision_id, []).append(admitted)
 
-    async def sync(self) -> None:
+    async def sync(self, place: int | None = None) -> None:
         """Nothing here survives the machine."""
 
     async def request(self, decision_id: str) -> tuple[RequestRow, tuple[Line, ...]] | None:

@@ -223,16 +223,16 @@ class HookedLedger(MemoryLedger):
         self.before_append: Callable[[], Awaitable[None]] | None = None
         self.before_sync: Callable[[], Awaitable[None]] | None = None
 
-    async def append(self, *lines: Line) -> None:
+    async def append(self, *lines: Line) -> int:
         if self.before_append is not None:
             await self.before_append()
-        await super().append(*lines)
+        return await super().append(*lines)
 
     def append_later(self, line: Line) -> None:
         self.written.append(line)
         super().append_later(line)
 
-    async def sync(self) -> None:
+    async def sync(self, place: int | None = None) -> None:
         if self.before_sync is not None:
             await self.before_sync()
 

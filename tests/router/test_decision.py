@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -50,25 +49,25 @@ def test_a_model_without_a_prediction_never_wins_by_price() -> None:
 
 
 def test_premium_that_is_cheapest_says_so() -> None:
-    assert chosen(replace(PREMIUM, expected_cost_nanousd=1), MIDDLE) == (
+    assert chosen(PREMIUM._replace(expected_cost_nanousd=1), MIDDLE) == (
         ("premium", "middle"),
         "premium_is_cheapest",
     )
 
 
 def test_without_premium_the_least_loss_serves() -> None:
-    out = replace(PREMIUM, is_eligible=False, why_not=("lacks:vision",))
+    out = PREMIUM._replace(is_eligible=False, why_not=("lacks:vision",))
     assert chosen(out, CHEAP, candidate_of("worse", loss=0.2, cost=1)) == (("cheap",), "premium_not_eligible")
     assert chosen(out, MIDDLE, CHEAP) == (("middle",), "cheapest_within_tolerance")
 
 
 def test_pinned_is_pinned_or_nothing() -> None:
     assert chosen(PREMIUM, CHEAP, pinned="cheap") == (("cheap",), "pinned")
-    assert chosen(PREMIUM, replace(CHEAP, is_eligible=False), pinned="cheap") is None
+    assert chosen(PREMIUM, CHEAP._replace(is_eligible=False), pinned="cheap") is None
 
 
 def test_nothing_eligible_is_no_choice() -> None:
-    assert chosen(replace(PREMIUM, is_eligible=False)) is None
+    assert chosen(PREMIUM._replace(is_eligible=False)) is None
 
 
 def test_ties_break_by_cost_then_name() -> None:

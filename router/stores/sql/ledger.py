@@ -58,8 +58,8 @@ class Writer(Protocol):
         """Queue an entry."""
         ...
 
-    async def sync(self) -> None:
-        """Wait until all that was queued so far survives the machine."""
+    async def sync(self, number: int | None = None) -> None:
+        """Wait until the entry with this number, or all that was queued so far, survives the machine."""
         ...
 
     async def aclose(self) -> None:
@@ -76,28 +76,30 @@ class SqlLedger:
         self._writer = writer
         self._clock = clock
 
-    async def append(self, *lines: Line) -> None:
+    async def append(self, *lines: Line) -> int:
         """Write the lines in one transaction; they survive the death of this process when it returns.
 
         Where the caller is cancelled meanwhile, it will not call the vendor: its intents are closed at no cost.
         """
         encoded = tuple(encode_line(line) for line in lines)
+        entry = Entry("write", encoded, must_force=True)
         try:
-            await self._ask(Entry("write", encoded))
+            await self._ask(entry)
         except asyncio.CancelledError:
             intents = tuple(each for each in encoded if isinstance(each.line, Intent))
             if intents:
                 self._writer.put(Entry("void", intents, now_ms=self._clock.now_ms()))
             raise
+        return entry.number
 
     def append_later(self, line: Line) -> None:
         """Queue a line; it is kept, in order, until it can be written. Raises only where memory has no room left."""
         self._writer.intake.require_room()
         self._writer.put(Entry("write", (encode_line(line),)))
 
-    async def sync(self) -> None:
-        """Return when all that was appended so far survives the death of the machine."""
-        await self._writer.sync()
+    async def sync(self, place: int | None = None) -> None:
+        """Return when what was appended at ``place``, or all so far, survives the death of the machine."""
+        await self._writer.sync(place)
 
     async def close_expired(self, now_ms: int) -> int:
         """Close every intent whose lease has run out, at its hold; returns how many."""

@@ -76,9 +76,14 @@ class PostgresWriter:
         self._queue.append(entry)
         self._wake.set()
 
-    async def sync(self) -> None:
-        """Wait until all that was queued so far is committed, which is on the disk. Raises LedgerUnavailableError."""
+    async def sync(self, number: int | None = None) -> None:
+        """Wait until all that was queued so far is committed, which is on the disk. Raises LedgerUnavailableError.
+
+        What was appended is committed already, so there is nothing to wait for where its ``number`` is given.
+        """
         self.intake.require_writable()
+        if number is not None:
+            return
         if self._unwritten:
             marker = Entry("write", waiter=asyncio.get_running_loop().create_future())
             self.put(marker)

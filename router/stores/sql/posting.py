@@ -27,7 +27,8 @@ class Entry:
     """One thing for the writer to do, in its turn.
 
     ``write`` writes lines; ``void`` closes intents whose caller went away before the vendor was called, at no cost;
-    ``expire`` closes what is due at ``now_ms``; ``probe`` only shows that the store can be written.
+    ``expire`` closes what is due at ``now_ms``; ``probe`` only shows that the store can be written. ``must_force``
+    starts the sync to the disk as soon as it is committed, since somebody is going to wait for it.
     """
 
     action: Literal["write", "void", "expire", "probe"]
@@ -35,6 +36,7 @@ class Entry:
     now_ms: int = 0
     waiter: asyncio.Future[int] | None = None
     number: int = 0
+    must_force: bool = False
     due: list[tuple[str, int]] = field(default_factory=list)
     result: int = 0
 

@@ -2,10 +2,11 @@
 
 Durability has two steps. ``append`` returns when its lines are committed to the write-ahead log, that is written to
 the operating system: from then on they survive ``kill -9`` of this process, which is what must hold before a vendor is
-called. ``sync`` returns when the log has been forced to the disk: from then on they survive a power cut, which is what
-must hold before the first byte goes back. The vendor takes far longer to answer than a disk to sync, so the second step
-costs no latency (sqlite_sync.py). With synchronous=NORMAL SQLite itself syncs the log before it moves pages from it
-into the database, and the database before it reuses the log, so a checkpoint in between loses nothing.
+called. Forcing the log to the disk begins at once, and ``sync`` returns when it is there: from then on they survive a
+power cut, which is what must hold before the first byte goes back. The vendor takes far longer to answer than a disk to
+sync, so the second step costs no latency (sqlite_sync.py). With synchronous=NORMAL SQLite itself syncs the log before
+it moves pages from it into the database, and the database before it reuses the log, so a checkpoint in between loses
+nothing.
 """
 
 from __future__ import annotations
@@ -92,9 +93,9 @@ class SqliteWriter:
         self.intake.lines_waiting += len(entry.lines)
         self._queue.put(entry)
 
-    async def sync(self) -> None:
-        """Wait until all that was queued so far is on the disk. Raises LedgerUnavailableError."""
-        await self._sync.wait_for(self._number)
+    async def sync(self, number: int | None = None) -> None:
+        """Wait until the entry, or all that was queued so far, is on the disk. Raises LedgerUnavailableError."""
+        await self._sync.wait_for(self._number if number is None else number)
 
     async def aclose(self) -> None:
         """Write what is queued, then close. Raises LedgerUnavailableError where lines could not be written."""
@@ -135,7 +136,7 @@ class SqliteWriter:
                 pause_s = min(RETRY_MAX_S, pause_s * 2)
             else:
                 self._retained = []
-                self._sync.committed(batch[-1].number)
+                self._sync.committed(batch[-1].number, must_force=any(each.must_force for each in batch))
                 self._tell(batch, None)
                 pause_s = RETRY_FIRST_S
         self._lost = sum(len(each.lines) for each in self._retained if each.action == "write")

@@ -40,6 +40,8 @@ class LogSync:
         self._changed = threading.Condition()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._committed = 0
+        self._wanted = 0
+        self._tried = 0
         self._synced = 0
         self._is_closing = False
         self._log = -1
@@ -56,11 +58,13 @@ class LogSync:
             self._changed.notify()
         await future
 
-    def committed(self, number: int) -> None:
-        """Entries up to this one are in the log."""
+    def committed(self, number: int, *, must_force: bool) -> None:
+        """Entries up to this one are in the log; with ``must_force`` somebody will ask for them, so begin now."""
         with self._changed:
             self._committed = number
-            if self._waiting:
+            if must_force:
+                self._wanted = number
+            if must_force or self._waiting:
                 self._changed.notify()
 
     def fail(self, why: str) -> None:
@@ -92,6 +96,7 @@ class LogSync:
                     why = f"the disk does not take the ledger: {error.strerror}"
                 else:
                     self._synced = number
+            self._tried = number
             with self._changed:
                 ready = [each for each in self._waiting if each[0] <= number]
                 self._waiting = [each for each in self._waiting if each[0] > number]
@@ -101,7 +106,9 @@ class LogSync:
                 return
 
     def _has_work(self) -> bool:
-        return self._is_closing or any(number <= self._committed for number, _ in self._waiting)
+        if self._is_closing or self._wanted > self._tried:
+            return True
+        return any(number <= self._committed for number, _ in self._waiting)
 
     def _force_log(self) -> None:
         if self._log < 0 or os.fstat(self._log).st_nlink == 0:
