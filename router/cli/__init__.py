@@ -176,21 +176,31 @@ def simulate(
 @app.command()
 def report(
     by: Annotated[
-        str, typer.Option(metavar="FIELDS", help="team, project, key, model, tier, day or tag:<name>; comma-separated.")
+        str,
+        typer.Option(
+            metavar="FIELDS", help="team, project, key, model, tier, day, hour, minute or tag:<name>; comma-separated."
+        ),
     ] = "",
     since: Annotated[str, typer.Option(metavar="WHEN", help="A span such as 7d, 12h, 2w, or a time.")] = "7d",
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="table, json or csv.")] = "table",
+    form: Annotated[
+        str | None,
+        typer.Option("--format", metavar="FORMAT", help="table, json, csv, png or svg [what --out ends in; table]."),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write json, csv or a picture here instead of printing.")
+    ] = None,
     policy: Policy = None,
     home: Home = None,
     json: Json = False,
 ) -> None:
     """Report what was spent and saved.
 
-    What was spent, what premium would have cost, and the difference.
+    What was spent, what premium would have cost, and the difference. A picture (png, svg) shows savings over time
+    with their band, and cost by group, by model without --by, beside what premium would have cost.
     """
     from router.cli.report import report as run
 
-    raise typer.Exit(run(by=by, since=since, policy=policy, home=home, form="json" if json else form))
+    raise typer.Exit(run(by=by, since=since, policy=policy, home=home, form="json" if json else form, out=out))
 
 
 @keys_app.command("create")

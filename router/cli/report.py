@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -17,73 +22,165 @@ from router.config.settings import load_settings
 from router.errors import ConfigError, RequestError
 from router.ledger import RequestQuery
 from router.server.reports import csv_of, parse_groups, report_of
-from router.stores import open_ledger
+from router.stores import open_ledger, sqlite_path_of
+
+if TYPE_CHECKING:
+    from router.config.settings import Settings
 
 SPAN = re.compile(r"^(\d{1,5})([hdw])$")
-UNIT_MS = {"h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+UNIT_MS = {"h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
+TEXTS, PICTURES = ("json", "csv"), ("png", "svg")
+FORMATS = ("table", *TEXTS, *PICTURES)
+# Below, the ranges are left to the lines under the table: a digit is never cut off.
+RANGES_WIDTH_MIN, NAME_WIDTH = 116, 18
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the ledger says: the report by the groups asked for, and for a picture the same by moments."""
+
+    by_group: dict[str, Any]
+    by_moment: dict[str, Any] | None = None
 
 
 def parse_since(text: str, now_ms: int) -> int:
-    """Milliseconds of ``7d``, ``12h``, ``2w`` ago or of a time. Raises ConfigError."""
+    """Milliseconds of ``7d``, ``12h``, ``2w`` ago or of a time. Raises BadParameter."""
     match = SPAN.match(text)
-    if match:
-        return now_ms - int(match.group(1)) * UNIT_MS[match.group(2)]
     try:
-        return parse_time_ms(text)
-    except ValueError:
-        raise ConfigError("--since: must be a span such as 7d, 12h or 2w, or a time such as 2026-11-01") from None
+        since_ms = max(0, now_ms - int(match[1]) * UNIT_MS[match[2]]) if match else parse_time_ms(text)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(
+            "must be a span such as 7d, 12h or 2w, or a time such as 2026-11-01", param_hint="--since"
+        ) from None
+    if since_ms > now_ms:
+        raise typer.BadParameter("is in the future", param_hint="--since")
+    return since_ms
 
 
-def report(*, by: str, since: str, policy: str | None, home: str | None, form: str) -> int:
-    """Print the report as a table, JSON or CSV."""
-    if form not in ("table", "json", "csv"):
-        raise ConfigError("--format: must be table, json or csv")
+def parse_format(form: str | None, out: str | None) -> str:
+    """The format that was asked for, or that the file's name says. Raises BadParameter where they cannot be."""
+    suffix = Path(out).suffix.removeprefix(".").lower() if out else ""
+    chosen = form or (suffix if suffix in FORMATS[1:] else "table")
+    if chosen not in FORMATS:
+        raise typer.BadParameter(f"must be {', '.join(FORMATS[:-1])} or {FORMATS[-1]}", param_hint="--format")
+    if chosen in PICTURES and out is None:
+        raise typer.BadParameter(f"{chosen} needs a file", param_hint="--out")
+    if chosen == "table" and out is not None:
+        raise typer.BadParameter(
+            "a table goes to the terminal; a file is .json, .csv, .png or .svg", param_hint="--out"
+        )
+    return chosen
+
+
+def parse_by(text: str) -> tuple[str, ...]:
+    """Group-by names. Raises BadParameter."""
+    try:
+        return parse_groups(text)
+    except RequestError as error:
+        raise typer.BadParameter(error.message.removeprefix("group_by: "), param_hint="--by") from None
+
+
+def moment_of(span_ms: int) -> str:
+    """How finely a picture tells the time of a span."""
+    if span_ms <= 2 * HOUR_MS:
+        return "minute"
+    return "hour" if span_ms <= 2 * DAY_MS else "day"
+
+
+def require_ledger(settings: Settings) -> None:
+    """Raise ConfigError where there is no ledger: a report makes none."""
+    if settings.ledger_url == "memory://":
+        raise ConfigError("memory://: a ledger in memory ends with its process; there is nothing to report")
+    path = sqlite_path_of(settings.ledger_url, settings.home)
+    if path is not None and not path.is_file():
+        raise ConfigError(f"{path}: there is no ledger: start the gateway with `tollgate serve`, or name its --home")
+
+
+def report(
+    *, by: str, since: str, policy: str | None, home: str | None, form: str | None, out: str | None = None
+) -> int:
+    """Print the report, or write it to a file. Raises BadParameter, ConfigError and LedgerUnavailableError."""
+    chosen, names, clock = parse_format(form, out), parse_by(by), SystemClock()
+    now_ms = clock.now_ms()
+    query = RequestQuery(from_ms=parse_since(since, now_ms), to_ms=now_ms + 1)
     settings = load_settings(policy=policy, home=home)
     loaded = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
-    clock = SystemClock()
-    query = RequestQuery(from_ms=parse_since(since, clock.now_ms()), to_ms=clock.now_ms() + 1)
-    try:
-        names = parse_groups(by)
-    except RequestError as error:
-        raise ConfigError(f"--by: {error.message}") from None
+    require_ledger(settings)
+    is_picture = chosen in PICTURES
+    if is_picture and not names:
+        names = ("model",)
 
-    async def read() -> dict[str, object]:
+    async def read() -> Found:
         ledger = await open_ledger(settings.ledger_url, home=settings.home, clock=clock)
         try:
-            return await report_of(ledger, loaded, query, names)
+            by_group = await report_of(ledger, loaded, query, names)
+            moment = moment_of(query.to_ms - query.from_ms)
+            return Found(by_group, await report_of(ledger, loaded, query, (moment,)) if is_picture else None)
         finally:
             await ledger.aclose()
 
     found = asyncio.run(read())
-    if form == "json":
-        print(json.dumps(found, indent=2))  # noqa: T201  # this command's output
-    elif form == "csv":
-        print(csv_of(found), end="")  # noqa: T201  # this command's output
+    if chosen == "table":
+        show(found.by_group, names)
+    elif found.by_moment is not None:
+        from router.cli.picture import draw
+
+        assert out is not None
+        write(out, draw(found.by_group, found.by_moment, chosen))
     else:
-        show(found, names)
+        text = csv_of(found.by_group) if chosen == "csv" else json.dumps(found.by_group, indent=2) + "\n"
+        write(out, text.encode())
     return 0
 
 
-def show(found: dict[str, object], names: tuple[str, ...]) -> None:
-    """The report for people."""
-    totals, groups = found["totals"], found["groups"]
-    assert isinstance(totals, dict)
-    assert isinstance(groups, list)
-    table = Table(title=f"savings {found['from']} .. {found['to']} (modelled, not measured)")
-    for column in (*names, "requests", "cost USD", "premium USD (low .. high)", "savings USD (low .. high)", "share"):
-        table.add_column(column, justify="left" if column in names else "right")
-    for row in (*groups, totals):
-        cells = [str(row.get(name) or "unallocated") for name in names] if row is not totals else ["all"] * len(names)
-        premium, savings = row["premium_cost_usd"], row["savings_usd"]
-        share = row["savings_share"]
-        table.add_row(
-            *cells,
-            str(row["requests"]),
-            row["realized_cost_usd"],
-            f"{premium['point']} ({premium['low']} .. {premium['high']})",
-            f"{savings['point']} ({savings['low']} .. {savings['high']})",
-            "" if share is None else f"{share:.1%}",
-        )
+def write(out: str | None, content: bytes) -> None:
+    """To the file, or to standard output without one. Raises ConfigError."""
+    if out is None:
+        typer.echo(content.decode(), nl=False)
+        return
+    try:
+        Path(out).write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written: {error.strerror}") from error
+
+
+def range_text(amounts: dict[str, str]) -> str:
+    """Low to high."""
+    return f"{amounts['low']} .. {amounts['high']}"
+
+
+def show(found: dict[str, Any], names: tuple[str, ...]) -> None:
+    """The report for people: a row a group, the sum last, its ranges in words."""
+    totals = found["totals"]
     console = Console()
+    has_ranges = console.width >= RANGES_WIDTH_MIN + NAME_WIDTH * max(1, len(names))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=False)
+    for name in names or ("",):
+        table.add_column(name, overflow="fold", min_width=3)
+    columns = ["requests", "cost USD", "premium USD", *(["low .. high"] if has_ranges else [])]
+    columns += ["savings USD", *(["low .. high"] if has_ranges else []), "share"]
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in (*found["groups"], totals):
+        if row is totals:
+            table.add_section()
+            cells = ["all", *[""] * (len(names) - 1)]
+        else:
+            cells = [str(row[name]) if row[name] is not None else "unallocated" for name in names]
+        share = row["savings_share"]
+        amounts: list[str] = []
+        for kind in ("premium_cost_usd", "savings_usd"):
+            amounts += [row[kind]["point"], *([range_text(row[kind])] if has_ranges else [])]
+        share_text = "" if share is None else f"{share:.1%}"
+        table.add_row(*cells, str(row["requests"]), row["realized_cost_usd"], *amounts, share_text)
+    console.print(f"[bold]Savings[/bold] {found['from'][:19]}Z to {found['to'][:19]}Z", highlight=False)
+    console.print(str(totals["measured_why"]), style="dim", highlight=False)
+    if not totals["requests"]:
+        console.print("No requests in this span.")
+        return
     console.print(table)
-    console.print(str(found["method"]), style="dim")
+    console.print(f"premium low .. high: {range_text(totals['premium_cost_usd'])}", highlight=False)
+    console.print(f"savings low .. high: {range_text(totals['savings_usd'])}", highlight=False)
+    console.print(str(found["method"]), style="dim", highlight=False)
