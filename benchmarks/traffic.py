@@ -20,8 +20,9 @@ from benchmarks.prompts import IMAGE, OWN_AGENT, SCHEMA, document_block, hard_pr
 from router.simulator import Arrival, traffic
 
 TIERS = ("premium", "high", "balanced", "economy")
-# Shares of the mixture, the project's own: no public trace tells them.
-KINDS = {"conversation": 0.42, "agent": 0.18, "maths": 0.12, "code": 0.12, "chat": 0.10, "schema": 0.03, "image": 0.03}
+# Shares among the requests that continue nothing and are not continued, the project's own: no public trace tells them.
+KINDS = {"conversation": 0.20, "agent": 0.24, "maths": 0.18, "code": 0.18, "chat": 0.14, "schema": 0.03, "image": 0.03}
+CONTINUED_SHARE_MAX = 0.5
 CACHING_SHARE = 0.35
 BLOCK_TOKENS = 512
 TURN_BLOCKS = 6
@@ -49,6 +50,9 @@ class Mixture:
     count: int
     streamed_share: float = 0.3
     block_lists: dict[int, list[int]] = field(default_factory=dict)
+    tiers: list[str] = field(default_factory=list)
+    continues: dict[int, int] = field(default_factory=dict)
+    conversations: set[int] = field(default_factory=set)
 
     @property
     def origin(self) -> dict[str, str]:
@@ -62,7 +66,7 @@ class Mixture:
 
     @cached_property
     def arrivals(self) -> list[Arrival]:
-        """When each request comes, and how long it is."""
+        """When each request comes, and how long it is. Who shares more than a first block continues a conversation."""
         found = traffic(self.seed, self.count, from_trace=True)
         next_block = 0
         for index, arrival in enumerate(found):
@@ -71,6 +75,12 @@ class Mixture:
             own = max(1, arrival.input_tokens // BLOCK_TOKENS) - len(shared)
             self.block_lists[index] = [*shared, *range(next_block, next_block + max(0, own))]
             next_block += max(0, own)
+            has_room = len(self.conversations) <= CONTINUED_SHARE_MAX * index
+            continued = arrival.follows if has_room and arrival.shared_tokens > BLOCK_TOKENS else None
+            self.tiers.append(TIERS[index % len(TIERS)] if continued is None else self.tiers[continued])
+            if continued is not None:
+                self.continues[index] = continued
+                self.conversations |= {index, continued}
         return found
 
     @cached_property
@@ -90,16 +100,19 @@ class Mixture:
     def planned(self, number: int) -> Planned:
         """Request ``number``; equal seeds and numbers give equal requests."""
         draw = Random(f"{self.seed}:{number}")
+        arrival = self.arrivals[number]
         kind = draw.choices(list(KINDS), list(KINDS.values()))[0]
+        if number in self.conversations:
+            kind = "conversation"
         body = self._body(kind, number, draw)
         if draw.random() < 0.7:  # noqa: PLR2004 - most clients bound their answers
             body["max_tokens"] = draw.choice([256, 512, 1024, 2048])
         return Planned(
             number=number,
-            at_ms=self.arrivals[number].t_ms,
-            tier=TIERS[number % len(TIERS)],
+            at_ms=arrival.t_ms,
+            tier=self.tiers[number],
             kind=kind,
-            is_streamed=draw.random() < self.streamed_share,
+            is_streamed=int((number + 1) * self.streamed_share) > int(number * self.streamed_share),
             body=body,
         )
 

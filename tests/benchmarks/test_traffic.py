@@ -34,7 +34,8 @@ def test_every_body_is_one_that_the_gateway_takes(mixture: Mixture) -> None:
         assert request.messages
     assert {plan.kind for plan in plans} == set(KINDS)
     assert {plan.tier for plan in plans} == set(TIERS)
-    assert 30 <= sum(plan.is_streamed for plan in plans) <= 90
+    assert sum(plan.is_streamed for plan in plans) == 60
+    assert {plan.tier for plan in plans if plan.is_streamed} == set(TIERS)
     assert [plan.at_ms for plan in plans] == sorted(plan.at_ms for plan in plans)
     assert any(plan.body.get("tools") for plan in plans)
     assert any("cache_control" in json.dumps(plan.body) for plan in plans)
@@ -44,10 +45,16 @@ def test_every_body_is_one_that_the_gateway_takes(mixture: Mixture) -> None:
 def test_conversations_share_the_prefixes_that_the_trace_shares(mixture: Mixture) -> None:
     shared = [(at, each) for at, each in enumerate(mixture.arrivals) if each.shared_tokens >= 512]
     assert shared
+    assert len(mixture.conversations) <= 102
     for at, arrival in shared:
         assert arrival.follows is not None
         blocks = arrival.shared_tokens // 512
         assert mixture.block_lists[at][:blocks] == mixture.block_lists[arrival.follows][:blocks]
+    assert mixture.continues
+    for at, follows in mixture.continues.items():
+        earlier, later = mixture.planned(follows), mixture.planned(at)
+        assert (earlier.tier, earlier.kind, later.kind) == (later.tier, "conversation", "conversation")
+        assert earlier.body["messages"][0]["content"][0]["text"][:4_000] in json.dumps(later.body).replace("\\n", "\n")
 
 
 def test_the_handbook_has_the_length_that_was_asked_for() -> None:
