@@ -16,7 +16,7 @@ export class AskError extends Error {
   }
 }
 
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 60_000;
 const KINDS = { 401: "key", 403: "key", 404: "missing" };
 
 const send = async (path) => {

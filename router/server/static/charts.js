@@ -16,7 +16,12 @@ const axis = (more) => ({
   grid: { stroke: () => colourValue("--line"), width: 1 }, ticks: { show: false }, ...more,
 });
 
-const decimalsOf = (step) => Math.min(9, Math.max(0, Math.ceil(-Math.log10(step || 1) - 1e-9)));
+// As many decimals as the step between two marks has: a rounded mark would stand in the wrong place.
+const decimalsOf = (step) => {
+  let decimals = 0;
+  while (decimals < 9 && Math.abs(step * 10 ** decimals - Math.round(step * 10 ** decimals)) > 1e-6) decimals += 1;
+  return decimals;
+};
 const usdTicks = (_, splits) => {
   const decimals = Math.max(splits.length > 1 ? decimalsOf(splits[1] - splits[0]) : 2, 2);
   return splits.map((value) => `${value < 0 ? "\u2212" : ""}$${Math.abs(value).toFixed(decimals)}`);

@@ -20,11 +20,13 @@ const SPANS = {
   "30d": { bucket: "day", ms: DAY_MS, buckets: 30, words: "the last 30 days, by day" },
 };
 const REFRESH_MS = 15_000;
+// A ledger of millions takes seconds to sum up: the page waits a multiple of what it made the gateway do.
+const REST_FACTOR = 10;
 const SCATTER_ROWS = 200;
 const FIRST_ROWS = 12;
 const MORE_ROWS = 25;
 
-const state = { span: "24h", auto: true, timer: null, asked: 0, shownAt: null, rows: [], older: false, visible: FIRST_ROWS, from: "", signature: "" };
+const state = { span: "24h", auto: true, timer: null, asked: 0, rest_ms: REFRESH_MS, shownAt: null, rows: [], older: false, visible: FIRST_ROWS, from: "" };
 const charts = {};
 
 // --- reading ---------------------------------------------------------------------------------------------------------
@@ -148,7 +150,8 @@ const show = ({ span, time, model, team, tier, list }) => {
 const showEmpty = (isEmpty) => {
   byId("empty").hidden = !isEmpty;
   if (!isEmpty) return;
-  byId("empty-why").textContent = `There is none in ${SPANS[state.span].words.split(",")[0]}. A longer span may hold older ones; or send the first:`;
+  byId("empty-title").textContent = `No requests in ${SPANS[state.span].words.split(",")[0]}`;
+  byId("empty-why").textContent = "A longer span may hold older ones. Or send one:";
   const auth = key.get() ? " \\\n  -H \"Authorization: Bearer $TOLLGATE_KEY\"" : "";
   byId("curl").textContent = `curl -i ${new URL("v1/chat/completions", document.baseURI)} \\\n  -H 'Content-Type: application/json' -H 'X-Quality-Tier: balanced'${auth} \\\n`
     + "  -d '{\"model\": \"auto\", \"messages\": [{\"role\": \"user\", \"content\": \"What is the capital of France?\"}]}'";
@@ -177,8 +180,8 @@ const fail = (error) => {
     key.forget();
     return;
   }
-  const kept = state.shownAt === null ? "" : ` The figures below are those of ${clockText(state.shownAt)}.`;
-  const next = state.auto ? ` Trying again every ${REFRESH_MS / 1000} seconds.` : "";
+  const kept = state.shownAt === null ? "" : ` The figures below are those of ${clockText(state.shownAt)} UTC.`;
+  const next = state.auto ? " It will be asked again." : "";
   notice(error.kind === "away" ? `The gateway at ${location.host} does not answer.${kept}${next}` : `The gateway could not report: ${error.message}.${kept}${next}`);
   if (state.shownAt === null) byId("when").textContent = "";
 };
@@ -188,6 +191,7 @@ const fail = (error) => {
 const refresh = async () => {
   clearTimeout(state.timer);
   const mine = ++state.asked;
+  const started = performance.now();
   byId("main").setAttribute("aria-busy", "true");
   try {
     const found = await read();
@@ -200,9 +204,10 @@ const refresh = async () => {
     if (mine === state.asked) fail(error);
   } finally {
     if (mine === state.asked) {
+      state.rest_ms = Math.max(REFRESH_MS, REST_FACTOR * (performance.now() - started));
       byId("main").setAttribute("aria-busy", "false");
       byId("forget").hidden = key.get() === null;
-      if (state.auto && byId("key-form").hidden) state.timer = setTimeout(tick, REFRESH_MS);
+      if (state.auto && byId("key-form").hidden) state.timer = setTimeout(tick, state.rest_ms);
     }
   }
 };
