@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Protocol
 
 from router.errors import LedgerUnavailableError
@@ -122,6 +123,15 @@ class SqlLedger:
         finally:
             await self.reads.aclose()
 
+    async def _caught_up(self) -> None:
+        """Wait until what was handed over so far is written, so that a reader sees its own request settled.
+
+        While the store cannot be written, what is there can still be read.
+        """
+        if self._writer.intake.lines_waiting:
+            with contextlib.suppress(LedgerUnavailableError):
+                await self._ask(Entry("write"))
+
     async def _ask(self, entry: Entry) -> int:
         self._writer.intake.require_writable()
         entry.waiter = asyncio.get_running_loop().create_future()
@@ -132,6 +142,7 @@ class SqlLedger:
 
     async def request(self, decision_id: str) -> tuple[RequestRow, tuple[Line, ...]] | None:
         """One request and its lines, oldest first; None when there is none."""
+        await self._caught_up()
         rows = await self.reads.fetch(f"SELECT {ROW_NAMES} FROM requests WHERE decision_id = ?", decision_id)  # noqa: S608
         if not rows:
             return None
@@ -145,6 +156,7 @@ class SqlLedger:
         self, query: RequestQuery, *, limit: int | None = None, newest_first: bool = False
     ) -> AsyncIterator[RequestRow]:
         """The requests in the query, by time; read page by page, so nothing is held open between them."""
+        await self._caught_up()
         where, values = _where(query)
         compare, order = ("<", "DESC") if newest_first else (">", "ASC")
         last: tuple[object, ...] = ()
@@ -172,6 +184,7 @@ class SqlLedger:
         groups = [self._group(name) for name in group_by]
         tags = [name.removeprefix(TAG_PREFIX) for name in group_by if name.startswith(TAG_PREFIX)]
         where, values = _where(query)
+        await self._caught_up()
         by = f" GROUP BY {', '.join(str(number + 1) for number in range(len(groups)))}" if groups else ""
         rows = await self.reads.fetch(
             f"SELECT {', '.join((*groups, *SUMS))} FROM requests WHERE {where}{by}",  # noqa: S608 - names are ours

@@ -14,14 +14,15 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from router.errors import LedgerUnavailableError
 from router.ledger.chain import Head, start_of
 from router.stores.sql.posting import ENTRIES_MAX, Entry, Intake, Posting, decisions_of, folio_of, trim
 from router.stores.sql.sqlite_sync import LogSync
 from router.stores.sql.statements import (
-    CLOSE_INTENT,
+    CLOSE_INTENTS,
     DUE_INTENTS,
     GET_HEAD,
     INSERT_LINE,
@@ -29,6 +30,7 @@ from router.stores.sql.statements import (
     OPEN_INTENT,
     PUT_HEAD,
     UPSERT_ROW,
+    widened,
 )
 
 if TYPE_CHECKING:
@@ -43,11 +45,18 @@ RETRY_FIRST_S = 0.05
 RETRY_MAX_S = 1.0
 CHECKPOINT_PAGES = 4000
 LOG_BYTES_MAX = 64 * 1024 * 1024
+# Lines that nobody waits for ride with the next that somebody does, at most this much later.
+PATIENCE_S = 0.01
+# Within the 999 parameters that every build of SQLite takes.
+ROWS_AT_ONCE = 16
+STATEMENTS_CACHED = 128
 
 
 def connect_sqlite(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> sqlite3.Connection:
     """A connection in WAL mode that may change threads, with explicit transactions. Raises sqlite3.Error."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED
+    )
     try:
         connection.execute(f"PRAGMA busy_timeout = {busy_timeout_ms:d}")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -75,7 +84,10 @@ class SqliteWriter:
         self._loop = loop
         self._connection = connect_sqlite(path, busy_timeout_ms=busy_timeout_ms)
         self._sync = LogSync(path, loop)
-        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._handed: list[Entry] = []
+        self._is_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._queue: queue.SimpleQueue[list[Entry] | None] = queue.SimpleQueue()
         self._retained: list[Entry] = []
         self._batch: list[Entry] = []
         self._folios: dict[str, Folio] = {}
@@ -87,11 +99,31 @@ class SqliteWriter:
         self._thread.start()
 
     def put(self, entry: Entry) -> None:
-        """Queue an entry; to be called in the event loop's thread only."""
+        """Queue an entry; to be called in the event loop's thread only.
+
+        The thread is woken once for all that one turn of the loop has to write, since each waking costs the loop more
+        than a line does.
+        """
         self._number += 1
         entry.number = self._number
         self.intake.lines_waiting += len(entry.lines)
-        self._queue.put(entry)
+        self._handed.append(entry)
+        if self._is_due:
+            return
+        if entry.waiter is not None:
+            self._is_due = True
+            self._loop.call_soon(self._hand_over)
+        elif self._timer is None:
+            self._timer = self._loop.call_later(PATIENCE_S, self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._is_due = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._handed:
+            self._queue.put(self._handed)
+            self._handed = []
 
     async def sync(self, number: int | None = None) -> None:
         """Wait until the entry, or all that was queued so far, is on the disk. Raises LedgerUnavailableError."""
@@ -99,6 +131,7 @@ class SqliteWriter:
 
     async def aclose(self) -> None:
         """Write what is queued, then close. Raises LedgerUnavailableError where lines could not be written."""
+        self._hand_over()
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
         await self._loop.run_in_executor(None, self._sync.close)
@@ -145,12 +178,12 @@ class SqliteWriter:
         """What has queued up, and whether the end was among it; waits for the first, at most ``timeout_s``."""
         found: list[Entry] = []
         try:
-            entry = self._queue.get(timeout=timeout_s)
-            while entry is not None:
-                found.append(entry)
+            handed = self._queue.get(timeout=timeout_s)
+            while handed is not None:
+                found += handed
                 if len(found) >= ENTRIES_MAX:
                     return found, False
-                entry = self._queue.get_nowait()
+                handed = self._queue.get_nowait()
         except queue.Empty:
             return found, False
         return found, True
@@ -168,16 +201,21 @@ class SqliteWriter:
         posting = Posting(self._writer_id, head, self._folios)
         posting.post(batch)
         if posting.lines:
-            many = self._connection.executemany
-            many(INSERT_LINE, posting.lines)
-            many(UPSERT_ROW, posting.rows())
-            many(OPEN_INTENT, posting.opened.values())
-            many(CLOSE_INTENT, posting.closed)
+            self._run_rows(INSERT_LINE, posting.lines)
+            self._run_rows(UPSERT_ROW, posting.rows())
+            self._run_rows(OPEN_INTENT, list(posting.opened.values()))
+            self._run_rows(CLOSE_INTENTS, posting.closed)
         if posting.lines or any(entry.action == "probe" for entry in batch):
             run(PUT_HEAD, (self._writer_id, posting.head.position, posting.head.hash))
         run("COMMIT")
         self._head = posting.head
         trim(self._folios)
+
+    def _run_rows(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run for many rows, some at a time: between two steps of SQLite the event loop takes the interpreter."""
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows[start : start + ROWS_AT_ONCE]
+            self._connection.execute(widened(statement, len(some)), tuple(chain.from_iterable(some)))
 
     def _refreshed_head(self) -> Head:
         """The chain's head; what is remembered is only true while nobody else has written to the file."""

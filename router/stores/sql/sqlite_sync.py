@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from router.errors import LedgerUnavailableError
@@ -29,6 +30,10 @@ else:
     def force(descriptor: int) -> None:
         """Return when the file is on the disk. Raises OSError."""
         os.fsync(descriptor)
+
+
+# Nobody waits yet, since the vendors are at work: what is committed meanwhile rides along.
+GATHER_S = 0.001
 
 
 class LogSync:
@@ -55,7 +60,9 @@ class LogSync:
         future: asyncio.Future[None] = self._loop.create_future()
         with self._changed:
             self._waiting.append((number, future))
-            self._changed.notify()
+            # What is on its way to the disk needs no second call; what failed there does.
+            if not self._tried < number <= self._wanted:
+                self._changed.notify()
         await future
 
     def committed(self, number: int, *, must_force: bool) -> None:
@@ -86,6 +93,10 @@ class LogSync:
         while True:
             with self._changed:
                 self._changed.wait_for(self._has_work)
+                is_asked = bool(self._waiting) or self._is_closing
+            if not is_asked:
+                time.sleep(GATHER_S)
+            with self._changed:
                 number = self._committed
                 is_closing = self._is_closing
             why = None

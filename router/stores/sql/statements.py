@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ OPEN_INTENT = (
     " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
 CLOSE_INTENT = "DELETE FROM open_intents WHERE decision_id = ? AND attempt = ?"
+CLOSE_INTENTS = "DELETE FROM open_intents WHERE (decision_id, attempt) IN (VALUES (?, ?))"
 DUE_INTENTS = (
     "SELECT decision_id, attempt FROM open_intents WHERE lease_expires_ms <= ? ORDER BY decision_id, attempt LIMIT 1000"
 )
@@ -50,6 +52,16 @@ PUT_HEAD = (
 )
 GET_HEAD = "SELECT position, hash FROM chains WHERE writer_id = ?"
 LINES_OF_DECISION = "SELECT kind, payload FROM ledger_lines WHERE decision_id = ? ORDER BY seq"
+
+
+@lru_cache(maxsize=256)
+def widened(statement: str, rows: int) -> str:
+    """The statement for so many rows at once: its ``VALUES`` with as many groups of parameters."""
+    head, values, rest = statement.partition("VALUES ")
+    group, end, tail = rest.partition(")")
+    assert values, statement
+    assert end, statement
+    return f"{head}{values}{', '.join([f'{group})'] * rows)}{tail}"
 
 
 def numbered(statement: str) -> str:
