@@ -70,3 +70,53 @@ def test_a_sound_request_on_the_same_protocol_is_served(address: tuple[str, int]
         while part := client.recv(4096):
             answer += part
     assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+LABEL = b'{"decision_id": "dec_unknown", "ok": true}'
+CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(LABEL), LABEL)
+
+
+def asked(client: socket.socket, head: bytes, *parts: bytes) -> bytes:
+    """The answer to a request, up to the end of its body."""
+    client.sendall(head)
+    for part in parts:
+        client.sendall(part)
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        answer += client.recv(4096)
+    found, _, body = answer.partition(b"\r\n\r\n")
+    (length,) = (int(line.split(b":")[1]) for line in found.split(b"\r\n") if line.startswith(b"content-length"))
+    while len(body) < length:
+        body += client.recv(4096)
+    return found + b"\r\n\r\n" + body
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"other"])
+@pytest.mark.parametrize(
+    ("framing", "parts"),
+    [
+        (b"Content-Length: %d" % len(LABEL), [LABEL]),
+        (b"Content-Length: %d" % len(LABEL), [LABEL[:9], LABEL[9:]]),
+        (b"Transfer-Encoding: chunked", [CHUNKED]),
+        (b"Transfer-Encoding: chunked", [CHUNKED[:20], CHUNKED[20:]]),
+    ],
+)
+def test_an_offer_to_upgrade_is_ignored_and_the_body_is_read(
+    address: tuple[str, int], protocol: bytes, framing: bytes, parts: list[bytes]
+) -> None:
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: " + protocol + b"\r\nHTTP2-Settings: AAEA\r\n"
+    head = b"POST /v1/feedback HTTP/1.1\r\nHost: x\r\n" + offer + framing + b"\r\n\r\n"
+    with socket.create_connection(address, timeout=10) as client:
+        for _ in range(2):
+            answer = asked(client, head, *parts)
+            assert answer.startswith(b"HTTP/1.1 404 "), answer
+            assert b'"decision_not_found"' in answer
+        plain = b"POST /v1/feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+        assert b'"decision_id"' in asked(client, plain), "the same connection serves on"
+
+
+def test_an_offer_without_a_body_is_served(address: tuple[str, int]) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with socket.create_connection(address, timeout=10) as client:
+        assert asked(client, head).startswith(b"HTTP/1.1 200 ")
+        assert asked(client, head).startswith(b"HTTP/1.1 200 ")
