@@ -68,7 +68,9 @@ def serve(
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one [env TOLLGATE_PORT; 8080]."),
+        typer.Option(
+            metavar="N", min=0, max=65_535, help="Port to listen on; 0 takes a free one [env TOLLGATE_PORT; 8080]."
+        ),
     ] = None,
     policy: Policy = None,
     home: Home = None,
@@ -87,7 +89,8 @@ def serve(
 @app.command()
 def check(
     policy: Annotated[
-        str | None, typer.Argument(help="Policy file, or a shipped one's name [env TOLLGATE_POLICY; default].")
+        str | None,
+        typer.Argument(metavar="POLICY", help="Policy file, or a shipped one's name [env TOLLGATE_POLICY; default]."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings are findings too.")] = False,
     json: Json = False,
@@ -115,12 +118,12 @@ def schema(
 
 @app.command()
 def explain(
-    prompt: Annotated[str, typer.Argument(help="The prompt, or - to read it from standard input.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The prompt, or - to read it from standard input.")],
     tier: Annotated[
         str | None, typer.Option(metavar="TIER", help="Quality tier; the policy's default without one.")
     ] = None,
     tolerance: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Quality tolerance in 0..1; wins over the tier.")
+        float | None, typer.Option(metavar="X", min=0, max=1, help="Quality tolerance in 0..1; wins over the tier.")
     ] = None,
     policy: Policy = None,
     json: Json = False,
@@ -137,7 +140,10 @@ def explain(
 
 @app.command()
 def score(
-    prompts: Annotated[str, typer.Argument(help="JSONL of {prompt_id, prompt} or {prompt_id, messages}; - for stdin.")],
+    prompts: Annotated[
+        str,
+        typer.Argument(metavar="PROMPTS", help="JSONL of {prompt_id, prompt} or {prompt_id, messages}; - for stdin."),
+    ],
     policy: Policy = None,
     model: Annotated[
         list[str] | None, typer.Option(metavar="MODEL", help="Another model to score; may be repeated.")
@@ -145,6 +151,7 @@ def score(
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write JSONL here instead of to standard output.")
     ] = None,
+    json: JsonAnyway = False,  # noqa: ARG001  # every command takes it
 ) -> None:
     """Score many prompts, as JSONL.
 
@@ -158,11 +165,13 @@ def score(
 @app.command()
 def simulate(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
-    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal answers and bills.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Equal seeds give equal answers and bills.")] = 1,
     speed: Annotated[
-        float, typer.Option(min=0, help="1 is as slow as the real vendors, 0 does not wait at all.")
+        float, typer.Option(metavar="X", min=0, help="1 is as slow as the real vendors, 0 does not wait at all.")
     ] = 1.0,
-    port_base: Annotated[int, typer.Option(min=0, max=65_533, help="Three ports from here; 0 takes free ones.")] = 8101,
+    port_base: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65_533, help="Three ports from here; 0 takes free ones.")
+    ] = 8101,
 ) -> None:
     """Start the simulated vendors alone.
 
@@ -249,7 +258,9 @@ def keys_list(policy: Policy = None, home: Home = None, json: Json = False) -> N
 
 @keys_app.command("revoke")
 def keys_revoke(
-    key_id: Annotated[str, typer.Argument(help="The key's id, as `keys list` shows it, or the key itself.")],
+    key_id: Annotated[
+        str, typer.Argument(metavar="KEY_ID", help="The key's id, as `keys list` shows it, or the key itself.")
+    ],
     policy: Policy = None,
     home: Home = None,
     json: Json = False,

@@ -38,7 +38,10 @@ DAY_MS = 86_400_000
 
 @app.command()
 def verify(url: Url = None, home: Home = None, as_json: Json = False) -> None:
-    """Check every chain, every request's sums, and that every intent is closed. Exit 1 when something is wrong."""
+    """Check the books.
+
+    Every chain of hashes, every request's sums, and that every intent is closed. Exit 1 when something is wrong.
+    """
     raise typer.Exit(asyncio.run(_verify(_url_of(url, home), as_json=as_json)))
 
 
@@ -53,7 +56,10 @@ def export(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Write the requests to a file: exact integers beside decimal USD, never a prompt, an answer or a key."""
+    """Write the requests to a file.
+
+    Exact integers beside decimal USD, never a prompt, an answer or a key.
+    """
     from router.stores.sql.export import ExportFormat
 
     if format not in get_args(ExportFormat):
@@ -70,13 +76,19 @@ def migrate(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Bring the ledger to this version's schema. Stop the gateways first."""
+    """Bring it to this version's schema.
+
+    Stop the gateways first.
+    """
     raise typer.Exit(asyncio.run(_migrate(_url_of(url, home), rebuild=rebuild, as_json=as_json)))
 
 
 @app.command()
 def close(url: Url = None, home: Home = None, as_json: Json = False) -> None:
-    """Close intents whose lease has run out, at their hold; a running gateway does so by itself."""
+    """Close what a crash left open.
+
+    Intents whose lease has run out, at their hold; a running gateway does so by itself.
+    """
     raise typer.Exit(asyncio.run(_close(_url_of(url, home), as_json=as_json)))
 
 

@@ -130,7 +130,7 @@ def test_a_key_can_be_revoked_under_a_broken_policy(home: Path, tmp_path: Path) 
         (["create", "--expires", "2020-01-01"], "--expires: is in the past"),
         (["revoke", "0123456789ab"], "has the id 0123456789ab"),
         (["revoke", "tg-not-a-key"], "KEY_ID: must be the 12 hex digits that `tollgate keys list` shows"),
-        (["revoke"], "Missing argument 'key_id'"),
+        (["revoke"], "Missing argument 'KEY_ID'"),
         (["crate"], "No such command 'crate'"),
     ],
 )
