@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 
 from router.clock import iso_of
 from router.errors import DecisionNotFoundError, RequestError
+from router.features import FEATURE_NAMES
 from router.ledger import Feedback, Intent, Rejection, RequestQuery, Settlement
 from router.money import usd_of
 from router.savings import usd_range
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from router.ledger import Line, RequestRow
+    from router.quality import QualityModel
     from router.server.auth import Reader
     from router.server.parts import ServerParts
 
@@ -127,7 +129,9 @@ def decision_routes(parts: ServerParts) -> APIRouter:
     @routes.get("/v1/decisions/{decision_id}")
     async def decision(request: Request, decision_id: str) -> dict[str, object]:
         """The receipt of a past decision, its attempts, and what it really cost."""
-        return decision_fields(*await require_readable(parts, request.headers, decision_id))
+        row, lines = await require_readable(parts, request.headers, decision_id)
+        found = decision_fields(row, lines)
+        return found | {"feature_deviations": deviations_of(found["receipt"], parts.gateway.quality)}
 
     @routes.post("/v1/feedback", status_code=201)
     async def feedback(request: Request) -> dict[str, object]:
@@ -213,6 +217,18 @@ def decision_fields(row: RequestRow, lines: tuple[Line, ...]) -> dict[str, objec
         ],
         "receipt": priced(receipt) if receipt is not None else None,
     }
+
+
+def deviations_of(receipt: object, quality: QualityModel) -> dict[str, float] | None:
+    """How far each feature that is scored stands from the usual prompt's, in spreads of the training data.
+
+    None without a receipt's features, and where another quality model decided: its usual is not this one's.
+    """
+    if not isinstance(receipt, dict) or receipt.get("quality_revision") != quality.revision:
+        return None
+    features = receipt["features"]
+    usual = zip(FEATURE_NAMES, quality.center.tolist(), quality.spread.tolist(), strict=False)
+    return {name: round((features[name] - center) / spread, 3) for name, center, spread in usual if name in features}
 
 
 def _attempts(lines: tuple[Line, ...]) -> list[dict[str, object]]:

@@ -198,6 +198,10 @@ DECISION = _object(
         "attempts": {"type": "array", "items": ref("Attempt")},
         "feedback": {"type": "array", "items": _object({"time": TEXT, "score": {"type": "number"}, "source": TEXT})},
         "receipt": {"anyOf": [{"type": "null"}, {"type": "object"}]},
+        "feature_deviations": {
+            "anyOf": [{"type": "null"}, {"type": "object", "additionalProperties": {"type": "number"}}],
+            "description": "How far each scored feature stands from the usual, in spreads of the training data.",
+        },
     }
 )
 

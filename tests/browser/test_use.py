@@ -198,7 +198,10 @@ def test_a_decision_is_told_from_features_to_money(site: Site, tab_on: Callable[
         verdict = line.locator(".verdict").text_content() or ""
         assert (verdict == "chosen") == (each["model"] == decision["model"])
         assert verdict
-    assert page.locator(".families dd").count() > 5
+    deviations = decision["feature_deviations"]
+    told = page.locator(".families .unseen").all_text_contents()
+    assert len(told) > 5
+    assert {text.replace("\u2212", "-").split()[1] for text in told} <= {f"{each:.1f}" for each in deviations.values()}
     assert page.locator(".attempts tbody tr").count() == len(decision["attempts"])
     page.click("#close")
     assert page.is_hidden("#decision")

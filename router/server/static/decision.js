@@ -28,17 +28,27 @@ const FAMILIES = [
   ["Shape", (name) => !isSize(name) && !name.startsWith("words_"), (name) => featureText(name.replace(/^share_/, "")),
     (value, name) => (name.startsWith("share_") ? share(value) : digits(value, 2))],
 ];
-const features = (receipt) => {
-  const all = Object.entries(receipt.features).filter(([, value]) => value !== 0);
+// How far from the usual prompt, in spreads of the training data: to the right above it, to the left below.
+const FAR = 3;
+const deviationBar = (deviation) => {
+  const half = `${Math.min(Math.abs(deviation), FAR) / FAR * 50}%`;
+  return h("span", { class: "bar-dev" }, h("span", { class: "unseen" }, `, ${digits(deviation, 1)} spreads from the usual`),
+    h("span", { class: "to", style: { [deviation < 0 ? "right" : "left"]: "50%", width: half } }));
+};
+const features = ({ receipt, feature_deviations: deviations }) => {
+  const weight = ([name, value]) => (deviations === null ? Math.abs(value) : Math.abs(deviations[name] ?? 0));
+  const all = Object.entries(receipt.features).filter(([name, value]) => value !== 0 || Math.abs(deviations?.[name] ?? 0) >= 1);
   const lists = FAMILIES.map(([title, belongs, named, shown]) => {
-    const mine = all.filter(([name]) => belongs(name)).sort((one, other) => Math.abs(other[1]) - Math.abs(one[1]));
+    const mine = all.filter(([name]) => belongs(name)).sort((one, other) => weight(other) - weight(one));
     return h("div", {}, h("h4", {}, title), mine.length ? h("dl", { class: "pairs" }, mine.slice(0, SHOWN).map(([name, value]) =>
-      h("div", {}, h("dt", {}, named(name)), h("dd", {}, shown(value, name))))) : h("p", { class: "none" }, "none"));
+      h("div", {}, h("dt", {}, named(name)), h("dd", {}, shown(value, name), deviations === null ? null : name in deviations ? deviationBar(deviations[name]) : h("span", { class: "no-dev" })))))
+      : h("p", { class: "none" }, "none"));
   });
+  const order = deviations === null ? "The largest that are not zero" : "Those furthest from the usual prompt first, right of the line above it and left below";
   return step("2", "What was seen in it", h("dl", { class: "facts" },
     fact("Complexity", digits(receipt.complexity, 3)), fact("Support", digits(receipt.support, 2)),
     fact("Most like", receipt.kind), fact("Ground to predict on", receipt.has_ground ? "yes" : "no")),
-  h("p", { class: "legend" }, `The largest features that are not zero, of ${Object.keys(receipt.features).length}; numbers only, no text is kept.`),
+  h("p", { class: "legend" }, `${order}; ${Object.keys(receipt.features).length} features in all, numbers only: no text is kept.`),
   h("div", { class: "families" }, lists));
 };
 
@@ -101,7 +111,7 @@ export const decisionParts = (row) => [
   h("p", { class: "legend" }, reasonLong(row.reason), " ", h("code", {}, row.reason)),
   h("p", { class: "legend" }, `${clockText(row.time)} UTC`, " \u00b7 ", h("code", {}, row.decision_id)),
   asked(row),
-  row.receipt?.features ? features(row.receipt) : null,
+  row.receipt?.features ? features(row) : null,
   row.receipt?.candidates ? candidates(row.receipt, row.premium) : null,
   money(row),
   labels(row),

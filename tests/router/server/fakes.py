@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -22,6 +23,7 @@ from router.errors import InvalidApiKeyError, RouterError
 from router.gateway import Answer
 from router.ledger import Intent, Rejection, Settlement
 from router.policy import Caller
+from router.quality import load_quality_model
 from router.server import Idempotency, ServerParts, create_app
 from router.stores.memory import MemoryLedger
 from router.subject import refused_subject_of, subject_of
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from router.chat import Request, StreamEvent, Surface
     from router.policy import Policy, Terms
+    from router.quality import QualityModel
 
 SALT = b"s" * 32
 USAGE = Usage(TokenUsage(input_uncached=9, cache_read=3, output_text=5, output_reasoning=2))
@@ -63,6 +66,11 @@ RAW_STREAM: tuple[StreamEvent, ...] = (
     Finish("stop", is_forwarded=True),
     UsageReport(USAGE),
 )
+
+
+@cache
+def quality_model() -> QualityModel:
+    return load_quality_model(None)
 
 
 def reply_of(text: str = "Hello there", *calls: ToolCall, **changes: Any) -> Reply:
@@ -112,6 +120,7 @@ class FakeGateway:
 
     ledger: MemoryLedger
     policy: Policy = POLICY
+    quality: QualityModel = field(default_factory=quality_model)
     reply: Reply = field(default_factory=reply_of)
     script: Sequence[StreamEvent | Exception] = HELLO
     failure: Exception | None = None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from router.features import FEATURE_NAMES, NETWORK_FEATURE_COUNT, Features
 from router.server import create_app
 from router.stores.memory import MemoryLedger
 from tests.lines import START_MS, intent_line, rejection_line, settlement_line
-from tests.router.server.fakes import KEYS, Sent, parts_of, send_to
+from tests.router.server.fakes import KEYS, Sent, parts_of, quality_model, send_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +68,7 @@ async def test_rows_say_what_was_billed_and_nothing_of_the_content() -> None:
     assert (refused["outcome"], refused["premium_cost_usd"], refused["savings_usd"]) == ("rejected", None, None)
     one = found(await send_to(app, "GET", f"{PATH}/a"))
     assert answered == {name: one[name] for name in answered}
-    assert set(one) - set(answered) == {"attempts", "feedback", "receipt"}
+    assert set(one) - set(answered) == {"attempts", "feedback", "receipt", "feature_deviations"}
     document = found(await send_to(app, "GET", "/openapi.json"))
     schema = {**document["components"]["schemas"]["DecisionList"], "components": document["components"]}
     Draft202012Validator(schema).validate(found(await send_to(app, "GET", PATH)))
@@ -112,3 +115,20 @@ async def test_where_an_admin_key_was_set_the_list_needs_it() -> None:
 async def test_a_query_that_cannot_be_is_refused_by_name(query: str, status: int, param: str) -> None:
     app = await app_over(("d", 0))
     assert found(await send_to(app, "GET", f"{PATH}?{query}"), status)["error"]["param"] == param
+
+
+async def test_a_features_deviation_is_what_the_network_was_given() -> None:
+    quality = quality_model()
+    values = dict(zip(FEATURE_NAMES, map(float, range(len(FEATURE_NAMES))), strict=True))
+    features = Features(np.array(list(values.values()), dtype=np.float32), np.array([], dtype=np.uint32), 0)
+    given, _ = quality.inputs_of(features)
+    ledger = MemoryLedger()
+    for decision_id, revision in (("now", quality.revision), ("before", "another")):
+        intent = replace(intent_line(decision_id), receipt={"quality_revision": revision, "features": values})
+        await ledger.append(intent, settlement_line(decision_id))
+    app = create_app(parts_of(ledger=ledger))
+    told = found(await send_to(app, "GET", f"{PATH}/now"))["feature_deviations"]
+    assert list(told) == list(FEATURE_NAMES[:NETWORK_FEATURE_COUNT])
+    clipped = np.clip(list(told.values()), -4, 4)
+    np.testing.assert_allclose(clipped, given[-NETWORK_FEATURE_COUNT:], atol=1e-3)
+    assert found(await send_to(app, "GET", f"{PATH}/before"))["feature_deviations"] is None
