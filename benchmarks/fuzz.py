@@ -58,7 +58,7 @@ CHAT_WEIGHT = 4
 FAILURES_KEPT = 50
 BATCH = 500
 WARM_SHARE = 0.1
-TIMEOUT_S = 60
+TIMEOUT_S = 45
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +77,7 @@ class Tally:
     codes: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, object]] = field(default_factory=list)
+    vendor_refusals: list[dict[str, object]] = field(default_factory=list)
     rss_mib: list[tuple[int, float]] = field(default_factory=list)
 
     @property
@@ -92,21 +93,22 @@ class Tally:
         self.sources[source] += 1
         self.statuses[str(status)] += 1
         self.codes[f"{status} {code}"] += 1
+        kept = {
+            "source": source,
+            "seed": self.seed,
+            "number": self.count,
+            "problems": found + more,
+            "status": status,
+            "method": request.method,
+            "path": request.path[:300],
+            "headers": [list(header) for header in request.headers],
+            "body_base64": base64.b64encode(request.body[:4_000]).decode(),
+            "answer": body[:600].decode("utf-8", "replace"),
+        }
         if found + more:
-            self.failures.append(
-                {
-                    "source": source,
-                    "seed": self.seed,
-                    "number": self.count,
-                    "problems": found + more,
-                    "status": status,
-                    "method": request.method,
-                    "path": request.path[:300],
-                    "headers": [list(header) for header in request.headers],
-                    "body_base64": base64.b64encode(request.body[:4_000]).decode(),
-                    "answer": body[:600].decode("utf-8", "replace"),
-                }
-            )
+            self.failures.append(kept)
+        elif code.startswith("provider"):
+            self.vendor_refusals.append(kept)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -132,6 +134,7 @@ def fuzzed(gateway: GatewayProcess, simulator: SimulatorProcess, *, count: int, 
     started_s = time.monotonic()
 
     def sample() -> None:
+        print(f"{tally.count} of {count} requests, {len(tally.failures)} failures", file=sys.stderr)
         tally.rss_mib.append((tally.count, round(gateway.rss_mib(), 1)))
 
     sample()
@@ -269,6 +272,7 @@ def _after(gateway: GatewayProcess, simulator: SimulatorProcess, tally: Tally) -
         "vendor_calls_billed": len(bill_of(simulator)),
         "failures": len(tally.failures),
         "failures_kept": tally.failures[:FAILURES_KEPT],
+        "vendor_refusals": tally.vendor_refusals[:FAILURES_KEPT],
         "is_alive": is_alive,
         "verify_exit": verified.returncode,
         "leaks_in_files": leaks,

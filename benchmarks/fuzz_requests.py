@@ -147,7 +147,7 @@ def _mutated(draw: st.DrawFn) -> bytes:
     """A sound body with up to four of its values changed, removed, repeated or written as no JSON writes them."""
     body = copy.deepcopy(draw(st.sampled_from(BASES)))
     raws: list[str] = []
-    for _ in range(draw(st.integers(0, 4))):
+    for _ in range(draw(st.sampled_from((0, 0, 1, 1, 1, 2, 3, 4)))):
         places = _places(body)
         if not places:
             break
@@ -186,9 +186,7 @@ ANY_JSON = st.recursive(
 @st.composite
 def _body(draw: st.DrawFn) -> bytes:
     body = draw(_mutated())
-    spoilt = draw(
-        st.sampled_from(("no", "no", "no", "no", "cut", "flip", "insert", "utf-16", "bom", "gzip", "noise", "twice"))
-    )
+    spoilt = draw(st.sampled_from((*["no"] * 9, "cut", "flip", "insert", "utf-16", "bom", "gzip", "noise", "twice")))
     at = draw(st.integers(0, max(0, len(body) - 1)))
     if spoilt == "cut":
         return body[:at]
@@ -210,7 +208,8 @@ def _body(draw: st.DrawFn) -> bytes:
 @st.composite
 def raw_requests(draw: st.DrawFn) -> RawRequest:
     """Any of it, mostly to the chat route."""
-    names = draw(st.lists(st.sampled_from(sorted(HEADERS)), max_size=3, unique=True))
+    some = st.lists(st.sampled_from(sorted(HEADERS)), min_size=1, max_size=3, unique=True)
+    names = draw(some) if draw(st.sampled_from((True, False, False))) else []
     headers = tuple((name, draw(st.sampled_from(HEADERS[name]))) for name in names)
     headers = tuple((name, value) for name, value in headers if _is_latin(value))
     where = draw(
