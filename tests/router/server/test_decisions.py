@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from router.features import FEATURE_NAMES, NETWORK_FEATURE_COUNT, Features
+from router.features import FEATURE_NAMES, NETWORK_FEATURE_COUNT
 from router.server import create_app
 from router.stores.memory import MemoryLedger
 from tests.lines import START_MS, intent_line, rejection_line, settlement_line
@@ -117,18 +117,17 @@ async def test_a_query_that_cannot_be_is_refused_by_name(query: str, status: int
     assert found(await send_to(app, "GET", f"{PATH}?{query}"), status)["error"]["param"] == param
 
 
-async def test_a_features_deviation_is_what_the_network_was_given() -> None:
+async def test_a_feature_so_many_spreads_from_the_usual_is_told_as_so_many() -> None:
     quality = quality_model()
-    values = dict(zip(FEATURE_NAMES, map(float, range(len(FEATURE_NAMES))), strict=True))
-    features = Features(np.array(list(values.values()), dtype=np.float32), np.array([], dtype=np.uint32), 0)
-    given, _ = quality.inputs_of(features)
+    spreads = np.linspace(-5, 5, NETWORK_FEATURE_COUNT)
+    names = FEATURE_NAMES[:NETWORK_FEATURE_COUNT]
+    features = dict(zip(names, (quality.center + spreads * quality.spread).tolist(), strict=True))
     ledger = MemoryLedger()
     for decision_id, revision in (("now", quality.revision), ("before", "another")):
-        intent = replace(intent_line(decision_id), receipt={"quality_revision": revision, "features": values})
-        await ledger.append(intent, settlement_line(decision_id))
+        receipt = {"quality_revision": revision, "features": features | {"log_images": 0.0}}
+        await ledger.append(replace(intent_line(decision_id), receipt=receipt), settlement_line(decision_id))
     app = create_app(parts_of(ledger=ledger))
     told = found(await send_to(app, "GET", f"{PATH}/now"))["feature_deviations"]
-    assert list(told) == list(FEATURE_NAMES[:NETWORK_FEATURE_COUNT])
-    clipped = np.clip(list(told.values()), -4, 4)
-    np.testing.assert_allclose(clipped, given[-NETWORK_FEATURE_COUNT:], atol=1e-3)
+    assert tuple(told) == names
+    np.testing.assert_allclose(list(told.values()), spreads, atol=1e-3)
     assert found(await send_to(app, "GET", f"{PATH}/before"))["feature_deviations"] is None
