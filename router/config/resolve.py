@@ -49,6 +49,8 @@ class Resolving:
         self.file, self.places, self.catalog, self.today = file, places, catalog, today
         self.findings: list[Finding] = []
         self.warnings: list[Finding] = []
+        in_catalog = {str(entry.get("litellm_provider", "")) for entry in catalog.entries.values()}
+        self.providers = {*HOSTS, *HOSTED_AS, *in_catalog, *UNPRICED_PROVIDERS} - {""}
         # Names as the file has them: a model that is left out for another mistake is not unknown besides.
         self.model_names = self._raw_names("models", list(file.models))
         self.tier_names = self._raw_names("routing", list(file.routing.quality_tiers), "quality_tiers")
@@ -160,10 +162,8 @@ class Resolving:
 
     def _check_provider(self, here: Path, block: ModelBlock) -> None:
         provider = block.provider_model.split("/", 1)[0]
-        in_catalog = {str(entry.get("litellm_provider", "")) for entry in self.catalog.entries.values()}
-        known = {*HOSTS, *HOSTED_AS, *in_catalog, *UNPRICED_PROVIDERS} - {""}
-        if provider not in known and self.catalog.card(block.provider_model) is None:
-            close = meant(provider, sorted(known))
+        if self.catalog.card(block.provider_model) is None and provider not in self.providers:
+            close = meant(provider, sorted(self.providers))
             self.add((*here, "provider_model"), f"`{provider}` is no provider{close}")
             return
         if block.api_base is not None:
