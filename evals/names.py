@@ -9,7 +9,7 @@ _SAME: Final[dict[str, str]] = {
     "claude-3-opus-20240229": "claude-3-opus",
     "claude-3-haiku-20240307": "claude-3-haiku",
     "claude-3-sonnet-20240229": "claude-3-sonnet",
-    "claude-3-5-sonnet-20240620": "claude-3-5-sonnet-20240620",
+    "claude-3-5-sonnet-20240620": "claude-3-5-sonnet-0620",
     "claude-3-5-sonnet-20241022": "claude-3-5-sonnet",
     "gemini-1.5-pro-api-0514": "gemini-1.5-pro",
     "gemini-1.5-flash-api-0514": "gemini-1.5-flash",

@@ -1,27 +1,29 @@
-"""The item-response network, trained with Adam in numpy: prompts' inputs -> skills -> every column's outcome."""
+"""The item-response network, trained with Adam in numpy: prompts' inputs -> skills -> every model's outcome."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from evals.recipe import Recipe
+
     Floats: TypeAlias = NDArray[np.float32]
 
-HIDDEN, SKILLS = 96, 12
-EPOCHS, BATCH, RATE, DECAY, DROPOUT = 40, 512, 2e-3, 1e-3, 0.3
-B1, B2 = 0.9, 0.999
+B1: Final = 0.9
+B2: Final = 0.999
+DECAYED: Final = (0, 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Weights: I x H, H, H x K, K, then each column's slope C x K and offset C."""
+    """Weights: I x H, H, H x K, K, then each model's slope M x K and offset M."""
 
     hidden_w: Floats
     hidden_b: Floats
@@ -30,63 +32,120 @@ class Network:
     slope: Floats
     offset: Floats
 
-    def skills(self, x: Floats) -> Floats:
-        """Skills (n, K) of inputs (n, I)."""
-        return np.asarray(np.maximum(x @ self.hidden_w + self.hidden_b, 0) @ self.skill_w + self.skill_b)
+    def logits(self, x: Floats) -> Floats:
+        """Predicted outcome in log-odds (n, M)."""
+        skills = np.maximum(x @ self.hidden_w + self.hidden_b, 0) @ self.skill_w + self.skill_b
+        return np.asarray(skills @ self.slope.T + self.offset, dtype=np.float32)
 
     def quality(self, x: Floats) -> Floats:
-        """Predicted outcome (n, C)."""
-        return np.asarray(1 / (1 + np.exp(-(self.skills(x) @ self.slope.T + self.offset))), dtype=np.float32)
+        """Predicted outcome (n, M)."""
+        return np.asarray(1 / (1 + np.exp(-self.logits(x))), dtype=np.float32)
 
 
-def fit_network(
-    x: Floats, scores: Floats, weights: Floats, *, seed: int = 0, progress: Callable[[int, float], None] | None = None
-) -> Network:
-    """Fit by cross-entropy on the outcomes that are known (``scores`` NaN elsewhere); ``weights`` are a row's."""
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What a network learns from: ``target`` (n, M) with zeros where ``weight`` (n, M) is 0.
+
+    ``pairs`` (P, M) holds +1 at a pair's strong and -1 at its weak model; ``gain`` (n, P) the strong model's gain where
+    ``gain_known`` (n, P) is 1.
+    """
+
+    target: Floats
+    weight: Floats
+    pairs: Floats
+    gain: Floats
+    gain_known: Floats
+
+
+def outcomes_of(scores: Floats, pairs: Sequence[tuple[int, int]]) -> Outcomes:
+    """Outcomes from scores (NaN where unknown); each prompt counts alike, however many models answered it."""
+    known = np.isfinite(scores)
+    target = np.nan_to_num(scores).astype(np.float32)
+    weight = known / np.maximum(known.sum(1, keepdims=True), 1)
+    signs = np.zeros((len(pairs), scores.shape[1]), dtype=np.float32)
+    for row, (strong, weak) in enumerate(pairs):
+        signs[row, strong], signs[row, weak] = 1.0, -1.0
+    both = (known.astype(np.float32) @ np.abs(signs).T) == 2
+    return Outcomes(target, weight.astype(np.float32), signs, target @ signs.T, both.astype(np.float32))
+
+
+def fit_network(x: Floats, outcomes: Outcomes, recipe: Recipe, *, seed: int) -> Network:
+    """Fit by cross-entropy of the outcomes and squared error of the pairs' gains; the same for a seed everywhere."""
     rng = np.random.default_rng(seed)
     n, inputs = x.shape
-    columns = scores.shape[1]
-    known = np.isfinite(scores)
-    target = np.nan_to_num(scores)
-    rate = np.clip(target.sum(0) / np.maximum(known.sum(0), 1), 0.02, 0.98)
-    p = [
-        (rng.standard_normal((inputs, HIDDEN)) * np.sqrt(2 / inputs)).astype(np.float32),
-        np.zeros(HIDDEN, dtype=np.float32),
-        (rng.standard_normal((HIDDEN, SKILLS)) * np.sqrt(1 / HIDDEN)).astype(np.float32),
-        np.zeros(SKILLS, dtype=np.float32),
-        (np.eye(1, SKILLS) + 0.3 * rng.standard_normal((columns, SKILLS))).astype(np.float32),
-        np.log(rate / (1 - rate)).astype(np.float32),
-    ]
+    p = _start(inputs, outcomes, recipe, rng)
     first = [np.zeros_like(each) for each in p]
     second = [np.zeros_like(each) for each in p]
     step = 0
-    for epoch in range(EPOCHS):
-        total = 0.0
-        rate_now = RATE * 0.5 * (1 + np.cos(np.pi * epoch / EPOCHS))
+    for epoch in range(recipe.epochs):
+        rate = recipe.rate * 0.5 * (1 + np.cos(np.pi * epoch / recipe.epochs))
         order = rng.permutation(n)
-        for start in range(0, n, BATCH):
-            rows = order[start : start + BATCH]
-            grads, loss = _gradients(p, x[rows], target[rows], known[rows] * weights[rows, None], rng)
-            total += loss
+        for start in range(0, n, recipe.batch):
             step += 1
+            grads = _gradients(p, x, outcomes, order[start : start + recipe.batch], recipe, rng)
             for index, grad in enumerate(grads):
-                decayed = grad + DECAY * p[index] * (index in (0, 2))
-                first[index] = B1 * first[index] + (1 - B1) * decayed
-                second[index] = B2 * second[index] + (1 - B2) * decayed**2
+                pulled = grad + np.float32(recipe.decay) * p[index] if index in DECAYED else grad
+                first[index] = B1 * first[index] + (1 - B1) * pulled
+                second[index] = B2 * second[index] + (1 - B2) * pulled * pulled
                 fixed = first[index] / (1 - B1**step) / (np.sqrt(second[index] / (1 - B2**step)) + 1e-8)
-                p[index] = (p[index] - rate_now * fixed).astype(np.float32)
-        if progress is not None:
-            progress(epoch + 1, total / n)
+                p[index] = (p[index] - rate * fixed).astype(np.float32)
     return Network(*p)
+
+
+def _start(inputs: int, outcomes: Outcomes, recipe: Recipe, rng: np.random.Generator) -> list[Floats]:
+    models = outcomes.target.shape[1]
+    known = outcomes.weight > 0
+    rate = np.clip(outcomes.target.sum(0) / np.maximum(known.sum(0), 1), 0.02, 0.98)
+    start = [
+        rng.standard_normal((inputs, recipe.hidden)) * np.sqrt(2 / inputs),
+        np.zeros(recipe.hidden),
+        rng.standard_normal((recipe.hidden, recipe.skills)) * np.sqrt(1 / recipe.hidden),
+        np.zeros(recipe.skills),
+        np.eye(1, recipe.skills) + 0.3 * rng.standard_normal((models, recipe.skills)),
+        np.log(rate / (1 - rate)),
+    ]
+    return [each.astype(np.float32) for each in start]
+
+
+def _kept(shape: tuple[int, int], dropped: float, rng: np.random.Generator) -> Floats:
+    """A mask that keeps the expectation."""
+    return (rng.random(shape, dtype=np.float32) > dropped) * np.float32(1 / (1 - dropped))
+
+
+def _gradients(
+    p: list[Floats],
+    inputs: Floats,
+    outcomes: Outcomes,
+    rows: NDArray[np.intp],
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> list[Floats]:
+    w1, b1, w2, b2, slope, offset = p
+    x = inputs[rows]
+    if recipe.input_dropout:
+        x = x * _kept(x.shape, recipe.input_dropout, rng)
+    kept = _kept((len(x), w1.shape[1]), recipe.dropout, rng)
+    raw = x @ w1 + b1
+    hidden = np.maximum(raw, 0) * kept
+    skills = hidden @ w2 + b2
+    predicted = 1 / (1 + np.exp(-np.clip(skills @ slope.T + offset, -30, 30)))
+    d_logits = outcomes.weight[rows] * (predicted - outcomes.target[rows])
+    if recipe.pair_weight and len(outcomes.pairs):
+        miss = outcomes.gain_known[rows] * (predicted @ outcomes.pairs.T - outcomes.gain[rows])
+        d_logits += np.float32(recipe.pair_weight) * (miss @ outcomes.pairs) * predicted * (1 - predicted)
+    d_logits /= np.float32(len(x))
+    d_skills = d_logits @ slope
+    d_hidden = (d_skills @ w2.T) * kept * (raw > 0)
+    return [x.T @ d_hidden, d_hidden.sum(0), hidden.T @ d_skills, d_skills.sum(0), d_logits.T @ skills, d_logits.sum(0)]
 
 
 def joined(networks: Sequence[Network]) -> Network:
     """The networks' mean in log-odds, as one network of the same shape of arrays: their skills stand side by side."""
-    count = len(networks)
-    skill_w = np.zeros((sum(len(each.hidden_b) for each in networks), SKILLS * count), dtype=np.float32)
+    count, skills = len(networks), networks[0].skill_w.shape[1]
+    skill_w = np.zeros((sum(len(each.hidden_b) for each in networks), skills * count), dtype=np.float32)
     row = 0
     for index, each in enumerate(networks):
-        skill_w[row : row + len(each.hidden_b), SKILLS * index : SKILLS * (index + 1)] = each.skill_w
+        skill_w[row : row + len(each.hidden_b), skills * index : skills * (index + 1)] = each.skill_w
         row += len(each.hidden_b)
     return Network(
         np.hstack([each.hidden_w for each in networks]),
@@ -96,23 +155,3 @@ def joined(networks: Sequence[Network]) -> Network:
         np.hstack([each.slope for each in networks]) / np.float32(count),
         np.mean([each.offset for each in networks], axis=0),
     )
-
-
-def _gradients(
-    p: list[Floats], x: Floats, target: Floats, weight: Floats, rng: np.random.Generator
-) -> tuple[list[Floats], float]:
-    w1, b1, w2, b2, slope, offset = p
-    kept = (rng.random((len(x), w1.shape[1])) > DROPOUT) / (1 - DROPOUT)
-    raw = x @ w1 + b1
-    hidden = np.maximum(raw, 0) * kept
-    skills = hidden @ w2 + b2
-    logits = np.clip(skills @ slope.T + offset, -30, 30)
-    predicted = 1 / (1 + np.exp(-logits))
-    loss = -(weight * (target * np.log(predicted + 1e-9) + (1 - target) * np.log(1 - predicted + 1e-9))).sum()
-    d_logits = weight * (predicted - target) / len(x)
-    d_skills = d_logits @ slope
-    d_hidden = (d_skills @ w2.T) * kept * (raw > 0)
-    found = [
-        x.T @ d_hidden, d_hidden.sum(0), hidden.T @ d_skills, d_skills.sum(0), d_logits.T @ skills, d_logits.sum(0),
-    ]  # fmt: skip
-    return [np.asarray(each, dtype=np.float32) for each in found], float(loss)

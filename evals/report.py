@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evals.batch import batch_of
+from evals.calibrate import upper_bound
 from evals.dataset import load_dataset
 from evals.metrics import apgr, auc_within, bootstrap_interval
 from evals.pairs import PAIRS, rows_of
-from evals.train import column_key, prepare, upper_bound
+from evals.prepare import prepare
 from router.quality import load_quality_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from evals.train import Prepared
+    from evals.prepare import Prepared
     from router.quality import QualityModel
 
 TOLERANCES = (0.01, 0.02, 0.05, 0.10)
@@ -76,17 +78,13 @@ def judge(prepared: Prepared, model: QualityModel, scorers: dict[str, Callable[[
         strong = dataset.column(pair.source, pair.strong)[rows]
         weak = dataset.column(pair.source, pair.weak)[rows]
         texts = [dataset.prompts[row].view.question.decode("utf-8", "replace") for row in rows]
-        keys = (column_key(dataset, pair.source, pair.strong), column_key(dataset, pair.source, pair.weak))
-        ours = []
-        for row in rows:
-            scores = model.score(prepared.bare[row], keys)
-            ours.append(scores.quality[0] - scores.quality[1])
+        quality = batch_of(model, [prepared.bare[row] for row in rows]).quality((pair.strong, pair.weak))
         methods = {
             "random": np.random.default_rng(0).random(len(rows)),
             "prompt length": np.array([float(len(text)) for text in texts]),
             "category prior": np.array([prior.get(name, 0.0) for name in dataset.categories[rows]]),
             **{name: np.array([score(text) for text in texts]) for name, score in scorers.items()},
-            "ours": np.array(ours),
+            "ours": quality[:, 0] - quality[:, 1],
             "oracle": strong - weak,
         }
         for name, score in methods.items():
@@ -116,11 +114,11 @@ def tolerance_rows(prepared: Prepared, model: QualityModel) -> list[dict[str, An
     for pair in PAIRS:
         rows = rows_of(pair, dataset)
         rows = rows[is_test[rows]]
-        keys = (column_key(dataset, pair.source, pair.strong), column_key(dataset, pair.source, pair.weak))
-        quality = np.array([model.score(prepared.bare[row], keys).quality for row in rows])
+        batch = batch_of(model, [prepared.bare[row] for row in rows])
+        quality = batch.quality((pair.strong, pair.weak))
         realised = dataset.column(pair.source, pair.strong)[rows] - dataset.column(pair.source, pair.weak)[rows]
         for tolerance in TOLERANCES:
-            routed = quality[:, 0] - quality[:, 1] <= model.threshold(tolerance)
+            routed = quality[:, 0] - quality[:, 1] <= batch.thresholds(tolerance)
             losses = np.where(routed, realised, 0.0)
             found.append(
                 {
@@ -138,7 +136,7 @@ def speeds(model: QualityModel) -> dict[str, float]:
     """Median microseconds of features and scores for eight models, by the prompt's bytes."""
     from router.features import PromptView, features_of
 
-    keys = tuple(model.models[:8])
+    keys = tuple(model.names[:8])
     found = {}
     for size in (800, 8_000, 160_000):
         text = (b"Explain how the integral of x squared relates to a sum of squares in Python code. " * 2_000)[:size]

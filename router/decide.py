@@ -157,13 +157,13 @@ def decide(
     scores = quality.score(features, tuple(model.provider_model for model in policy.models.values()))
     premium_index = names.index(policy.premium)
     losses = quality.predicted_loss(scores, premium_index)
-    base_output = quality.expected_output_tokens(features)
+    base_output = scores.output_tokens
     weights = {name: weights_of(request, model, policy, sizes, base_output) for name, model in policy.models.items()}
     seen = circumstances_of(request, caller, terms, ask, sizes, weights[policy.premium].input_tokens, scores.support)
     rules = matching_rules(policy, caller, seen)
     caps = [rule.require.tolerance_max for rule in rules if rule.require.tolerance_max is not None]
     tolerance = min([ask.tolerance, *caps])
-    threshold = quality.threshold(tolerance)
+    threshold = quality.threshold(tolerance, scores.kind)
     candidates = weigh(request, caller, policy, rules, scores, losses, weights)
     choice = choose(
         candidates,

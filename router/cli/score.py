@@ -1,12 +1,16 @@
-"""``tollgate score``: many prompts at once, as JSONL."""
+"""``tollgate score``: many prompts at once, as JSONL.
+
+Each line of the input comes out again or is named as ``file:line: why`` on standard error; one bad line stops nothing.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import orjson
 from rich.console import Console
@@ -25,67 +29,107 @@ from router.server.openai_parse import parse_chat
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from router.quality import QualityModel
+
+DIGITS = 6
+
+
+class BadLineError(Exception):
+    """A line that holds no prompt; the message says why, without quoting it."""
+
 
 def score_file(path: str, *, policy: str | None, models: list[str], out: str | None) -> int:
-    """Score every line. Raises ConfigError naming the line that cannot be read; returns 0."""
+    """Score every line; returns 0, or 1 where a line could not be read.
+
+    ``quality`` holds the policy's models by their ids and every model that the artifact knows, under each name that its
+    origins write. Raises ConfigError where the input or the output cannot be opened.
+    """
     settings = load_settings(policy=policy)
     loaded = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
     quality = load_quality_model(None)
-    keys = {name: model.provider_model for name, model in loaded.models.items()}
-    keys |= {name: name for name in (*quality.models, *models) if name not in keys}
+    names = {name: model.provider_model for name, model in loaded.models.items()}
+    for name in (*models, *quality.names):
+        names.setdefault(name, name)
+    bad = 0
     with contextlib.ExitStack() as stack:
-        source = sys.stdin if path == "-" else stack.enter_context(_opened(path))
-        sink = stack.enter_context(Path(out).open("w", encoding="utf-8")) if out is not None else sys.stdout
-        progress = stack.enter_context(
-            Progress(SpinnerColumn(), TextColumn("{task.completed} prompts"), transient=True, console=_stderr())
-        )
+        source = sys.stdin.buffer if path == "-" else stack.enter_context(_opened(path))
+        sink = sys.stdout if out is None else stack.enter_context(_created(out))
+        console = Console(stderr=True)
+        columns = (SpinnerColumn(), TextColumn("{task.completed} prompts"))
+        progress = stack.enter_context(Progress(*columns, transient=True, console=console))
         task = progress.add_task("score", total=None)
-        for prompt_id, request in _requests(source, path):
-            features = features_of(prompt_view_of(request, sizes_of(request)))
-            scores = quality.score(features, tuple(keys.values()))
-            found = {
-                "prompt_id": prompt_id,
-                "complexity": scores.complexity,
-                "quality": {
-                    name: value
-                    for name, value, placed in zip(keys, scores.quality, scores.placement, strict=True)
-                    if placed.basis != "none"
-                },
-            }
-            sink.write(orjson.dumps(found).decode() + "\n")
+        for number, line in _lines(source):
+            try:
+                prompt_id, request = _prompt_of(line)
+            except BadLineError as error:
+                bad += 1
+                console.print(f"{path}:{number}: {error}", markup=False, highlight=False, soft_wrap=True)
+                continue
+            sink.write(_scored(quality, names, prompt_id, request) + "\n")
             progress.advance(task)
-    return 0
+        if bad:
+            console.print(f"{bad} of the lines could not be read; every other line was scored", highlight=False)
+    return 1 if bad else 0
 
 
-def _opened(path: str) -> TextIO:
+def _scored(quality: QualityModel, names: dict[str, str], prompt_id: object, request: Request) -> str:
+    scores = quality.score(features_of(prompt_view_of(request, sizes_of(request))), tuple(names.values()))
+    found = {
+        "prompt_id": prompt_id,
+        "complexity": round(scores.complexity, DIGITS),
+        "quality": {
+            name: round(value, DIGITS)
+            for name, value, placed in zip(names, scores.quality, scores.placement, strict=True)
+            if placed.basis != "none"
+        },
+    }
+    return json.dumps(found, separators=(",", ":"))
+
+
+def _opened(path: str) -> BinaryIO:
     try:
-        return Path(path).open(encoding="utf-8", errors="replace")
+        return Path(path).open("rb")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _stderr() -> Console:
+def _created(path: str) -> TextIO:
+    try:
+        return Path(path).open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
 
-    return Console(stderr=True)
 
-
-def _requests(source: TextIO, path: str) -> Iterator[tuple[object, Request]]:
+def _lines(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Numbered lines that hold anything."""
     for number, line in enumerate(source, 1):
-        if not line.strip():
-            continue
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            raise ConfigError(f"{path}:{number}: not JSON") from None
-        if not isinstance(row, dict) or "prompt_id" not in row:
-            raise ConfigError(f"{path}:{number}: must be an object with a prompt_id")
-        prompt = row.get("prompt")
-        if isinstance(prompt, str):
-            size = len(prompt.encode("utf-8", "replace"))
-            message = Message("user", (Text(prompt),))
-            yield row["prompt_id"], Request("openai_chat", "auto", (message,), {}, size)
-            continue
-        try:
-            yield row["prompt_id"], parse_chat({"messages": row.get("messages")}, len(line))
-        except RequestError as error:
-            raise ConfigError(f"{path}:{number}: {error.message} (or give a `prompt`)") from None
+        if line.strip():
+            yield number, line
+
+
+def _row_of(line: bytes) -> object:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # What orjson refuses and Python's own reader takes: lone surrogates, which other tools do write.
+        return json.loads(line.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise BadLineError("not JSON") from None
+
+
+def _prompt_of(line: bytes) -> tuple[object, Request]:
+    row = _row_of(line)
+    if not isinstance(row, dict) or not isinstance(row.get("prompt_id"), str | int):
+        raise BadLineError("must be an object with a `prompt_id`, text or a whole number")
+    prompt = row.get("prompt")
+    if isinstance(prompt, str):
+        size = len(prompt.encode("utf-8", "replace"))
+        return row["prompt_id"], Request("openai_chat", "auto", (Message("user", (Text(prompt),)),), {}, size)
+    if "messages" not in row:
+        raise BadLineError("needs a `prompt`, a text, or `messages`, a list")
+    try:
+        return row["prompt_id"], parse_chat({"messages": row["messages"]}, len(line))
+    except RequestError as error:
+        raise BadLineError(error.message) from None

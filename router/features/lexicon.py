@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from router.features.text import BUCKET_BITS, BUCKETS, words_of
+from router.features.text import BUCKETS, buckets_of, words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,15 +38,14 @@ LEXICON: Final[dict[str, str]] = {
     "optimize tradeoffs performance security migration",
 }
 LEXICON_NAMES: Final = tuple(LEXICON)
-_SHIFT: Final = np.uint64(64 - BUCKET_BITS)
 
 
 def _class_of_bucket() -> NDArray[np.uint8]:
     """For each bucket of a word's hash the number of its list, 0 for none; a word in two lists keeps the first."""
     table = np.zeros(BUCKETS, dtype=np.uint8)
     for number, words in reversed(tuple(enumerate(LEXICON.values(), start=1))):
-        hashes, _ = words_of(np.frombuffer(words.encode(), dtype=np.uint8))
-        table[hashes >> _SHIFT] = number
+        hashes, _, _ = words_of(f" {words} ".encode())
+        table[buckets_of(hashes)[: len(hashes)]] = number
     return table
 
 

@@ -20,6 +20,8 @@ FOLLOW_UP_BYTES_MAX: Final = 64
 HISTORY_HEAD_BYTES: Final = 2048
 HISTORY_TAIL_BYTES: Final = 2048
 LONG_WORD_BYTES: Final = 9
+SHORT_WORD_BYTES: Final = 3
+TAIL_BYTES: Final = 48
 
 _CLASSES: Final[dict[str, bytes]] = {
     "letters": b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -43,12 +45,12 @@ _CLASS_MATRIX: Final = np.zeros((256, len(_CLASSES)), dtype=np.float32)
 for _column, _members in enumerate(_CLASSES.values()):
     _CLASS_MATRIX[list(_members), _column] = 1.0
 
-_CHOICE_OPEN: Final = np.zeros(256, dtype=np.bool_)
-_CHOICE_OPEN[list(b"\n( -")] = True
-_CHOICE_LETTER: Final = np.zeros(256, dtype=np.bool_)
-_CHOICE_LETTER[list(b"ABCDEFGHIJ")] = True
-_CHOICE_CLOSE: Final = np.zeros(256, dtype=np.bool_)
-_CHOICE_CLOSE[list(b".):")] = True
+_CHOICE_OPEN, _CHOICE_LETTER, _CHOICE_CLOSE = 1, 2, 3
+_CHOICE_MARKS: Final = np.zeros(256, dtype=np.uint8)
+for _mark, _members in ((_CHOICE_OPEN, b"\n( -"), (_CHOICE_LETTER, b"ABCDEFGHIJ"), (_CHOICE_CLOSE, b".):")):
+    _CHOICE_MARKS[list(_members)] = _mark
+_CHOICE_WANTED: Final = np.array([[_CHOICE_OPEN], [_CHOICE_LETTER], [_CHOICE_CLOSE]], dtype=np.uint8)
+_BESIDE: Final = np.array([[-1], [0], [1]])
 
 _TEXT_NAMES: Final = (
     "log_bytes",
@@ -85,6 +87,19 @@ NETWORK_FEATURE_COUNT: Final = len(_TEXT_NAMES)
 be learned for them: they stand in the receipt and move support."""
 
 
+_COUNTS: Final = slice(0, 4)
+_SHARES: Final = slice(4, 4 + len(_CLASSES))
+_SHAPE: Final = slice(_SHARES.stop, NETWORK_FEATURE_COUNT - len(LEXICON_NAMES))
+_LEXICON: Final = slice(_SHAPE.stop, NETWORK_FEATURE_COUNT)
+_NEWLINE: Final = ord("\n")
+_LINES, _ENDS, _QUESTIONS, _DIGITS = (
+    tuple(_CLASSES).index(name) for name in ("newlines", "sentence_ends", "questions", "digits")
+)
+
+
+_IMAGES, _TOOLS, _TOOL_RESULTS = (FEATURE_NAMES.index(name) for name in ("log_images", "log_tools", "log_tool_results"))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """Numbers of one prompt.
@@ -96,6 +111,16 @@ class Features:
     structure: NDArray[np.float32]
     hashed: NDArray[np.uint32]
     n_words: int
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the request holds an image."""
+        return bool(self.structure[_IMAGES] > 0)
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether the request offers tools or holds a tool's result."""
+        return bool(self.structure[_TOOLS] > 0 or self.structure[_TOOL_RESULTS] > 0)
 
     def as_dict(self) -> dict[str, float]:
         """The structural features by name, for the receipt."""
@@ -120,53 +145,57 @@ def scored_text_of(view: PromptView) -> bytes:
 def features_of(view: PromptView) -> Features:
     """Turns a view into features; time is bounded for any length, nothing in the text can make it fail."""
     text = scored_text_of(view)
-    read = np.frombuffer(window_of(text), dtype=np.uint8)
-    words, word_bytes = words_of(read)
+    # A separator on both sides spares every later step the case of a word at an edge.
+    padded = b"\n" + window_of(text) + b"\n"
+    words, starts, word_bytes = words_of(padded)
     hashed = buckets_of(words)
     structure = np.empty(len(FEATURE_NAMES), dtype=np.float32)
-    structure[:NETWORK_FEATURE_COUNT] = _text_features(len(text), read, hashed[: len(words)], word_bytes)
+    _text_features(structure, len(text), padded, starts, word_bytes, hashed[: len(words)])
     structure[NETWORK_FEATURE_COUNT:] = _request_features(view)
     return Features(structure=structure, hashed=hashed, n_words=len(words))
 
 
 def _text_features(
+    structure: NDArray[np.float32],
     total_bytes: int,
-    read: NDArray[np.uint8],
-    word_buckets: NDArray[np.uint32],
+    padded: bytes,
+    starts: NDArray[np.intp],
     word_bytes: NDArray[np.intp],
-) -> list[float]:
-    n_read = max(len(read), 1)
+    word_buckets: NDArray[np.uint32],
+) -> None:
+    """Fills the first `NETWORK_FEATURE_COUNT` places, in the order of `_TEXT_NAMES`."""
+    n_read = max(len(padded) - 2, 1)
     n_words = len(word_buckets)
-    counts = np.bincount(read, minlength=256).astype(np.float32) @ _CLASS_MATRIX
-    by_class = dict(zip(_CLASSES, counts.tolist(), strict=True))
     divisor = max(n_words, 1)
-    lengths = np.bincount(np.minimum(word_bytes, LONG_WORD_BYTES), minlength=LONG_WORD_BYTES + 1).tolist()
-    choices = _choices(read)
-    lines = by_class["newlines"] + 1
-    lexicon = lexicon_counts(word_buckets).tolist()
-    tail = read[-48:].tobytes()
-    return [
-        log1p(total_bytes),
-        log1p(n_words),
-        log1p(lines),
-        log1p(by_class["sentence_ends"] + by_class["questions"]),
-        *(value / n_read for value in by_class.values()),
+    read = np.frombuffer(padded, dtype=np.uint8)
+    counts = np.bincount(read, minlength=256).astype(np.float32)
+    counts[_NEWLINE] -= 2
+    by_class = counts @ _CLASS_MATRIX
+    lines = float(by_class[_LINES]) + 1
+    sentences = float(by_class[_ENDS] + by_class[_QUESTIONS])
+    digits = float(by_class[_DIGITS])
+    by_class /= n_read
+    structure[_SHARES] = by_class
+    structure[_COUNTS] = (log1p(total_bytes), log1p(n_words), log1p(lines), log1p(sentences))
+    structure[_SHAPE] = (
         float(word_bytes.sum()) / divisor,
-        lengths[LONG_WORD_BYTES] / divisor,
-        (lengths[1] + lengths[2] + lengths[3]) / divisor,
+        np.count_nonzero(word_bytes >= LONG_WORD_BYTES) / divisor,
+        np.count_nonzero(word_bytes <= SHORT_WORD_BYTES) / divisor,
         _distinct(word_buckets) / divisor,
-        log1p(by_class["digits"]),
-        log1p(choices),
+        log1p(digits),
+        log1p(_choices(read, starts[word_bytes == 1])),
         log1p(n_read / lines),
-        float(b"?" in tail),
-        *(log1p(value * 100.0 / divisor) for value in lexicon),
-    ]
+        float(b"?" in padded[-TAIL_BYTES:]),
+    )
+    lexicon = structure[_LEXICON]
+    np.multiply(lexicon_counts(word_buckets), 100.0 / divisor, out=lexicon, casting="same_kind")
+    np.log1p(lexicon, out=lexicon)
 
 
-def _choices(read: NDArray[np.uint8]) -> int:
-    """How many marks of a multiple-choice answer, such as "(B)" or a line that starts with "C.", occur."""
-    letters = np.flatnonzero(_CHOICE_LETTER[read[1:-1]])
-    return int(np.count_nonzero(_CHOICE_OPEN[read[letters]] & _CHOICE_CLOSE[read[letters + 2]]))
+def _choices(read: NDArray[np.uint8], letters: NDArray[np.intp]) -> int:
+    """How many of the words of one byte mark an answer to choose, such as "(B)" or a line that starts with "C."."""
+    around = _CHOICE_MARKS[read[letters + _BESIDE]]
+    return int(np.count_nonzero((around == _CHOICE_WANTED).all(axis=0)))
 
 
 def _distinct(word_buckets: NDArray[np.uint32]) -> int:

@@ -6,7 +6,7 @@ bounded for any length, and a question after or before a long document is seen i
 
 A word is a run of letters and digits (every byte from 0x80 up counts as a letter, so all scripts have words); letters
 are folded to lower case and each digit to 0, which makes a number its shape. Its hash is a polynomial over its bytes
-modulo 2**64, read off one running sum by the multiplier's modular inverse, then mixed and cut to `BUCKETS`.
+modulo 2**32, read off one running sum by the multiplier's modular inverse, then mixed and cut to `BUCKETS`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Bytes: TypeAlias = NDArray[np.uint8]
-    Hashes: TypeAlias = NDArray[np.uint64]
+    Hashes: TypeAlias = NDArray[np.uint32]
 
 EDGE_BYTES: Final = 3072
 SAMPLE_BYTES: Final = 256
@@ -28,24 +27,24 @@ READ_BYTES_MAX: Final = 2 * EDGE_BYTES + SAMPLES * SAMPLE_BYTES + SAMPLES + 1
 BUCKET_BITS: Final = 18
 BUCKETS: Final = 1 << BUCKET_BITS
 
-_MULTIPLIER: Final = 0x9E3779B97F4A7C15
-_INVERSE: Final = pow(_MULTIPLIER, -1, 1 << 64)
-_WORD_MIX: Final = np.uint64(0xBF58476D1CE4E5B9)
-_PAIR_MIX: Final = np.uint64(0x94D049BB133111EB)
-_FOLD_SHIFT: Final = np.uint64(32)
-_BUCKET_SHIFT: Final = np.uint64(64 - BUCKET_BITS)
+_MULTIPLIER: Final = 0x9E3779B1
+_INVERSE: Final = pow(_MULTIPLIER, -1, 1 << 32)
+_WORD_MIX: Final = np.uint32(0x85EBCA6B)
+_PAIR_MIX: Final = np.uint32(0xC2B2AE35)
+_FOLD_SHIFT: Final = np.uint32(15)
+_BUCKET_SHIFT: Final = np.uint32(32 - BUCKET_BITS)
 
 
 def _powers(of: int) -> Hashes:
-    """Powers 0..READ_BYTES_MAX of an odd number modulo 2**64."""
-    powers = np.full(READ_BYTES_MAX + 1, of, dtype=np.uint64)
+    """Powers of an odd number modulo 2**32, one for each byte of the longest window between its two separators."""
+    powers = np.full(READ_BYTES_MAX + 2, of, dtype=np.uint32)
     powers[0] = 1
-    return np.multiply.accumulate(powers)
+    return np.multiply.accumulate(powers, dtype=np.uint32)
 
 
-def _folded() -> NDArray[np.uint64]:
+def _folded() -> bytes:
     """What each byte counts as inside a word; 0 for a byte that belongs to no word."""
-    table = np.zeros(256, dtype=np.uint64)
+    table = bytearray(256)
     for byte in range(256):
         char = chr(byte)
         if byte >= 0x80 or "a" <= char <= "z":  # noqa: PLR2004 - the first byte beyond ASCII
@@ -54,7 +53,7 @@ def _folded() -> NDArray[np.uint64]:
             table[byte] = byte + 32
         elif "0" <= char <= "9":
             table[byte] = ord("0")
-    return table
+    return bytes(table)
 
 
 _FORWARD: Final = _powers(_MULTIPLIER)
@@ -72,21 +71,28 @@ def window_of(text: bytes) -> bytes:
     return b"\n".join([text[:EDGE_BYTES], *slices, text[-EDGE_BYTES:]])
 
 
-def words_of(read: Bytes) -> tuple[Hashes, NDArray[np.intp]]:
-    """Hash and length in bytes of each word of a window, in order; at most `READ_BYTES_MAX` bytes."""
-    codes = _FOLDED[read]
-    inside = np.zeros(len(read) + 2, dtype=np.int8)
-    np.not_equal(codes, 0, out=inside[1:-1].view(np.bool_))
-    edges = np.flatnonzero(inside[1:] != inside[:-1])
-    starts, ends = edges[0::2], edges[1::2]
-    running = np.zeros(len(read) + 1, dtype=np.uint64)
-    np.cumsum(codes * _FORWARD[: len(read)], out=running[1:])
-    raw = (running[ends] - running[starts]) * _BACKWARD[starts]
-    mixed = (raw ^ (raw >> _FOLD_SHIFT)) * _WORD_MIX
-    return mixed, ends - starts
+def words_of(padded: bytes) -> tuple[Hashes, NDArray[np.intp], NDArray[np.intp]]:
+    """Hash, start and length in bytes of each word, in order.
+
+    ``padded``: a window of at most `READ_BYTES_MAX` bytes between two bytes that belong to no word.
+    """
+    codes = np.frombuffer(padded.translate(_FOLDED), dtype=np.uint8)
+    inside = codes != 0
+    edges = (inside[1:] != inside[:-1]).nonzero()[0]
+    before, last = edges[0::2], edges[1::2]
+    running = (codes * _FORWARD[: len(codes)]).cumsum(dtype=np.uint32)
+    raw = (running[last] - running[before]) * _BACKWARD[before]
+    return (raw ^ (raw >> _FOLD_SHIFT)) * _WORD_MIX, before + 1, last - before
 
 
 def buckets_of(words: Hashes) -> NDArray[np.uint32]:
     """Buckets of every word and of every pair of neighbours, one entry an occurrence."""
-    pairs = (words[:-1] * _PAIR_MIX + words[1:]) * _WORD_MIX
-    return (np.concatenate((words, pairs)) >> _BUCKET_SHIFT).astype(np.uint32)
+    n_words = len(words)
+    found = np.empty(max(0, 2 * n_words - 1), dtype=np.uint32)
+    found[:n_words] = words
+    if n_words > 1:
+        pairs = words[:-1] * _PAIR_MIX
+        pairs += words[1:]
+        np.multiply(pairs ^ (pairs >> _FOLD_SHIFT), _WORD_MIX, out=found[n_words:])
+    found >>= _BUCKET_SHIFT
+    return found

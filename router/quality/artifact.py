@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 ARRAYS = (
     "buckets", "idf", "basis", "basis_scale", "center", "spread", "hidden_w", "hidden_b", "skill_w", "skill_b",
-    "slope", "offset", "length_w", "thresholds", "complexity_knots", "references", "kind_centers",
+    "slope", "offset", "length_w", "thresholds", "tolerances", "complexity_knots", "references", "kind_centers",
     "own_slope", "own_offset",
 )  # fmt: skip
 
@@ -75,11 +75,13 @@ def _model_of(
         key: Ability(row["value"], row["standard_error"], Placement(row["basis"], tuple(row["sources"])))
         for key, row in placed.items()
     }
-    kinds, models = about["kinds"], about["models"]
+    kinds, names, own, sources = (about[key] for key in ("kinds", "names", "own_models", "threshold_sources"))
     assert isinstance(kinds, list)
-    assert isinstance(models, list)
-    own = about["own_models"]
+    assert isinstance(names, list)
     assert isinstance(own, list)
+    assert isinstance(sources, list)
+    aliases = about["aliases"]
+    assert isinstance(aliases, dict)
     floor = about["support_floor"]
     assert isinstance(floor, float)
     return QualityModel(
@@ -88,6 +90,8 @@ def _model_of(
         kinds=tuple(kinds),
         abilities=abilities,
         own_rows={str(key): row for row, key in enumerate(own)},
-        models=tuple(models),
+        aliases=aliases,
+        names=tuple(names),
+        threshold_sources=tuple(sources),
         **{key: arrays[key] for key in ARRAYS},  # type: ignore[arg-type]
     )

@@ -7,11 +7,14 @@ outcomes of needs one number (after item-response models: IRT-Router, arXiv 2506
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass, field
+from math import exp, log
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
+
+from router.quality.inference import Bound, Compiled
+from router.quality.names import ability_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +26,13 @@ if TYPE_CHECKING:
     Floats: TypeAlias = NDArray[np.float32]
 
 Basis: TypeAlias = Literal["own", "predecessor", "outcomes", "none"]
-NAME_NOISE = re.compile(r"(instruct|turbo|versatile|fp8|inst|meta|hf|chat|latest|preview|\d{8}|[-_.: ])")
+Z_95: Final = 1.96
+OUTPUT_TOKENS_MAX: Final = 4_000.0
+# The outcomes hold no image and no tool: what is known of the words counts for less beside them.
+IMAGE_SUPPORT: Final = 0.5
+TOOLS_SUPPORT: Final = 0.9
+# Sets of models that are asked about together are few: those of the policy, and of the one before a reload.
+BOUND_SETS_MAX: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,7 @@ class Scores:
     ``complexity``: 0..1, the calibrated share of an economy model's answers that fall short of a premium one's.
     ``quality``: expected score 0..1; ``width``: half-width of its 95 % interval from the ability alone. ``support``:
     0..1, how much of the prompt the calibration's data knows; without ``has_ground`` nothing may be promised.
+    ``output_tokens``: the visible answer that an economy model is expected to give, 1..4,000 tokens.
     """
 
     complexity: float
@@ -50,11 +60,7 @@ class Scores:
     support: float
     has_ground: bool
     kind: str
-
-
-def ability_key(name: str) -> str:
-    """One name for all hosts' spellings of one model: no provider, no dates, no words that name a packaging."""
-    return NAME_NOISE.sub("", name.rsplit("/", 1)[-1].lower())
+    output_tokens: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +72,20 @@ class Ability:
     placement: Placement
 
 
-NOWHERE = Ability(0.0, 1.0, Placement("none"))
-Z_95 = 1.96
+NOWHERE: Final = Ability(0.0, 1.0, Placement("none"))
 
 
-def sigmoid(x: Floats) -> Floats:
-    """The logistic function, safe at both ends."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -30, 30))), dtype=np.float32)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class QualityModel:
     """Fitted arrays and what they mean. Shapes: terms T, LSA dims D, network inputs I = D + F, hidden H, skills K.
 
     ``buckets`` (T) sorted, ``idf`` (T), ``basis`` (T, D) int8 times ``basis_scale`` (D); ``center``, ``spread`` (F);
     ``hidden_w`` (I, H), ``hidden_b`` (H); ``skill_w`` (H, K), ``skill_b`` (K); ``slope`` (2, K) and ``offset`` (3) give
     a and b as polynomials in the ability; models with outcomes have their own a and b, ``own_slope`` (M, K) and
-    ``own_offset`` (M), at ``own_rows``. ``thresholds`` (n, 2): tolerance and the largest predicted-loss threshold
-    that keeps it with 95 % confidence on the calibration split. ``complexity_knots`` (n, 2).
+    ``own_offset`` (M), at ``own_rows``. ``thresholds`` (sources + 1, tolerances): the largest predicted loss that keeps
+    each of ``tolerances`` with 95 % confidence on the calibration's prompts of a source, minus infinity where nothing
+    but premium does; the last row, the strictest of all, holds for every other source. ``complexity_knots`` (n, 2).
+    ``aliases``: the origins' names onto keys of ``abilities``.
     """
 
     revision: str
@@ -101,6 +103,8 @@ class QualityModel:
     offset: Floats
     length_w: Floats
     thresholds: Floats
+    tolerances: Floats
+    threshold_sources: tuple[str, ...]
     complexity_knots: Floats
     references: Floats
     support_floor: float
@@ -110,76 +114,88 @@ class QualityModel:
     own_offset: Floats
     own_rows: Mapping[str, int]
     abilities: Mapping[str, Ability]
-    models: tuple[str, ...]
+    aliases: Mapping[str, str]
+    names: tuple[str, ...]
+    compiled: Compiled = field(init=False, repr=False)
+    _bound: dict[tuple[str, ...], Bound] = field(init=False, repr=False, default_factory=dict)
 
-    def inputs_of(self, features: Features) -> tuple[Floats, float]:
-        """The network's input (I) and the share of the prompt's terms that the vocabulary knows."""
-        dims = self.basis.shape[1]
-        x = np.zeros(dims + len(self.center), dtype=np.float32)
-        known_share = 0.0
-        if len(features.hashed):
-            ids, counts = np.unique(features.hashed, return_counts=True)
-            at = np.searchsorted(self.buckets, ids)
-            at[at == len(self.buckets)] = 0
-            known = self.buckets[at] == ids
-            rows = at[known]
-            weights = np.log1p(counts[known]).astype(np.float32) * self.idf[rows]
-            norm = float(np.sqrt(weights @ weights))
-            if norm > 0:
-                x[:dims] = (weights @ self.basis[rows].astype(np.float32)) * self.basis_scale / norm
-            words = features.hashed[: features.n_words]
-            place = np.searchsorted(self.buckets, words)
-            place[place == len(self.buckets)] = 0
-            known_share = float(np.mean(self.buckets[place] == words)) if len(words) else 0.0
-        structure = features.structure[: len(self.center)]
-        x[dims:] = np.clip((structure - self.center) / self.spread, -4.0, 4.0)
-        return x, known_share
+    def __post_init__(self) -> None:
+        """Lay the arrays out for one prompt at a time."""
+        compiled = Compiled.of(
+            buckets=self.buckets, idf=self.idf, basis=self.basis.astype(np.float32) * self.basis_scale,
+            center=self.center, spread=self.spread, hidden_w=self.hidden_w, hidden_b=self.hidden_b,
+            length_w=self.length_w, kind_centers=self.kind_centers,
+        )  # fmt: skip
+        object.__setattr__(self, "compiled", compiled)
 
-    def skills_of(self, x: Floats) -> Floats:
-        """The skills (K) that the prompt asks for."""
-        hidden = np.maximum(x @ self.hidden_w + self.hidden_b, 0.0)
-        return np.asarray(hidden @ self.skill_w + self.skill_b, dtype=np.float32)
+    def key_of(self, model_name: str) -> str:
+        """The key of a model in ``abilities``, by an origin's exact name or any host's spelling."""
+        exact = self.aliases.get(model_name) or self.aliases.get(model_name.rsplit("/", 1)[-1])
+        return exact or ability_key(model_name)
 
-    def quality_at(self, skills: Floats, abilities: Floats) -> Floats:
-        """Expected quality (n) at each ability (n)."""
-        a = self.slope[0][None, :] + abilities[:, None] * self.slope[1][None, :]
-        b = self.offset[0] + abilities * self.offset[1] + abilities**2 * self.offset[2]
-        return sigmoid(a @ skills + b)
-
-    def ability_of(self, model_key: str) -> Ability:
+    def ability_of(self, model_name: str) -> Ability:
         """Where a model stands; ``NOWHERE`` for one that nothing is known of."""
-        return self.abilities.get(ability_key(model_key), NOWHERE)
+        return self.abilities.get(self.key_of(model_name), NOWHERE)
 
-    def score(self, features: Features, model_keys: Sequence[str]) -> Scores:
-        """Expected quality of each model on the prompt, named by litellm-style keys."""
-        x, known_share = self.inputs_of(features)
-        skills = self.skills_of(x)
-        found = [self.ability_of(key) for key in model_keys]
+    def lines_of(self, abilities: Floats) -> tuple[Floats, Floats]:
+        """Slopes (n, K) and offsets (n) at each ability (n)."""
+        slope = self.slope[0] + abilities[:, None] * self.slope[1]
+        return slope, self.offset[0] + abilities * self.offset[1] + abilities**2 * self.offset[2]
+
+    def bound_to(self, model_names: tuple[str, ...]) -> Bound:
+        """The rows that score these models, made once for each set of names."""
+        bound = self._bound.get(model_names)
+        if bound is None:
+            if len(self._bound) >= BOUND_SETS_MAX:
+                self._bound.clear()
+            bound = self._bound[model_names] = self._bind(model_names)
+        return bound
+
+    def _bind(self, model_names: tuple[str, ...]) -> Bound:
+        found = [self.ability_of(name) for name in model_names]
         values = np.array([each.value for each in found], dtype=np.float32)
         errors = np.array([each.standard_error for each in found], dtype=np.float32)
-        middle = self._own_or(skills, model_keys, self.quality_at(skills, values))
-        low = self.quality_at(skills, values - Z_95 * errors)
-        high = self.quality_at(skills, values + Z_95 * errors)
-        strong, weak = self.quality_at(skills, self.references)
-        complexity = float(np.interp(strong - weak, self.complexity_knots[:, 0], self.complexity_knots[:, 1]))
-        support = min(1.0, known_share)
-        lsa = x[: self.basis.shape[1]]
-        nearest = int(np.argmax(self.kind_centers @ lsa))
-        return Scores(
-            complexity=complexity,
-            quality=tuple(float(value) for value in middle),
-            width=tuple(float(value) for value in np.abs(high - low) / 2),
-            placement=tuple(each.placement for each in found),
-            support=support,
-            has_ground=support >= self.support_floor,
-            kind=self.kinds[nearest],
+        middle_slope, middle_offset = self.lines_of(values)
+        for index, name in enumerate(model_names):
+            row = self.own_rows.get(self.key_of(name))
+            if row is not None:
+                middle_slope[index], middle_offset[index] = self.own_slope[row], self.own_offset[row]
+        parts = [
+            (middle_slope, middle_offset),
+            self.lines_of(values - np.float32(Z_95) * errors),
+            self.lines_of(values + np.float32(Z_95) * errors),
+            self.lines_of(self.references),
+        ]
+        slope = np.concatenate([each for each, _ in parts])
+        offset = np.concatenate([each for _, each in parts])
+        # The skills are linear in the hidden layer, so the layer between them and the models is folded away.
+        return Bound(
+            weights=np.ascontiguousarray(slope @ self.skill_w.T, dtype=np.float32),
+            offsets=(slope @ self.skill_b + offset).astype(np.float32),
+            placements=tuple(each.placement for each in found),
         )
 
-    def _own_or(self, skills: Floats, model_keys: Sequence[str], otherwise: Floats) -> Floats:
-        """Quality by a model's own fitted skills where it has outcomes, else what its ability says."""
-        rows = [self.own_rows.get(ability_key(key), -1) for key in model_keys]
-        own = sigmoid(self.own_slope[rows] @ skills + self.own_offset[rows])
-        return np.where(np.array(rows) >= 0, own, otherwise)
+    def score(self, features: Features, model_names: Sequence[str]) -> Scores:
+        """Expected quality of each model on the prompt; ``model_names`` as a policy or an origin writes them."""
+        bound = self.bound_to(tuple(model_names))
+        compiled = self.compiled
+        x, known_share = compiled.inputs_of(features)
+        hidden, log_length, kind = compiled.layer_of(x)
+        quality = bound.quality_at(hidden).tolist()
+        n_models = len(bound.placements)
+        low, high = quality[n_models : 2 * n_models], quality[2 * n_models : 3 * n_models]
+        gap = quality[-2] - quality[-1]
+        support = known_share * support_factor(features)
+        return Scores(
+            complexity=float(np.interp(gap, self.complexity_knots[:, 0], self.complexity_knots[:, 1])),
+            quality=tuple(quality[:n_models]),
+            width=tuple([abs(upper - lower) / 2 for lower, upper in zip(low, high, strict=True)]),
+            placement=bound.placements,
+            support=support,
+            has_ground=support >= self.support_floor,
+            kind=self.kinds[kind],
+            output_tokens=exp(min(max(log_length, 0.0), log(OUTPUT_TOKENS_MAX))),
+        )
 
     def predicted_loss(self, scores: Scores, premium_index: int) -> tuple[float, ...]:
         """Each model's loss against premium, widened by what its width exceeds premium's.
@@ -193,16 +209,20 @@ class QualityModel:
             for index, (quality, mine) in enumerate(zip(scores.quality, scores.width, strict=True))
         )
 
-    def threshold(self, tolerance: float) -> float:
-        """The largest predicted loss that keeps the tolerance; minus infinity, premium alone, at 0.
+    def threshold(self, tolerance: float, kind: str = "") -> float:
+        """The largest predicted loss that keeps the tolerance on prompts of the kind; minus infinity, premium alone.
 
         Between the fitted tolerances the stricter neighbour's threshold holds.
         """
-        kept = self.thresholds[self.thresholds[:, 0] <= tolerance + 1e-9]
-        return float("-inf") if tolerance <= 0 or len(kept) == 0 else float(kept[:, 1].max())
+        if tolerance <= 0:
+            return float("-inf")
+        source = kind.split(":", 1)[0]
+        row = self.threshold_sources.index(source) if source in self.threshold_sources else -1
+        kept = self.thresholds[row][self.tolerances <= tolerance + 1e-9]
+        return float(kept.max()) if len(kept) else float("-inf")
 
-    def expected_output_tokens(self, features: Features) -> float:
-        """How many visible tokens an economy model is expected to answer with, 1..4,000."""
-        x, _ = self.inputs_of(features)
-        logarithm = float(self.length_w[0] + x @ self.length_w[1:])
-        return float(np.exp(np.clip(logarithm, 0.0, np.log(4_000.0))))
+
+def support_factor(features: Features) -> float:
+    """How much what is known of the words still says beside images and tools."""
+    factor = IMAGE_SUPPORT if features.has_images else 1.0
+    return factor * TOOLS_SUPPORT if features.has_tools else factor

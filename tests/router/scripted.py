@@ -199,16 +199,14 @@ class ScriptedQuality:
             support=self.support,
             has_ground=self.has_ground,
             kind="text",
+            output_tokens=self.base_output_tokens,
         )
 
     def predicted_loss(self, scores: Scores, premium_index: int) -> tuple[float, ...]:
         return tuple(round(scores.quality[premium_index] - quality, 9) for quality in scores.quality)
 
-    def threshold(self, tolerance: float) -> float:
+    def threshold(self, tolerance: float, kind: str = "") -> float:
         return tolerance if tolerance > 0 else float("-inf")
-
-    def expected_output_tokens(self, features: Features) -> float:
-        return self.base_output_tokens
 
 
 # --- the book --------------------------------------------------------------------------------------------------------

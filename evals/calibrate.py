@@ -1,0 +1,146 @@
+"""Thresholds that keep a tolerance with confidence, complexity as a share, and where the model has no ground.
+
+Learn-then-Test (Angelopoulos et al. 2021) with a fixed order from strict to lax: a threshold holds for a tolerance when
+the upper bound of the realised mean loss is within it at this threshold and at every stricter one, for every judged
+pair of the source. Prompts are clustered by group of twins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from evals.batch import batch_of, sigmoid
+from evals.pairs import PAIRS, rows_of
+from router.quality.names import ability_key
+
+if TYPE_CHECKING:
+    from evals.prepare import Prepared
+    from router.quality import QualityModel
+
+TOLERANCES: Final = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.10, 0.15, 0.20, 0.30, 0.50, 1.0)
+GRID: Final = np.round(np.linspace(-0.1, 0.7, 161), 4)
+Z_95_ONE_SIDED: Final = 1.645
+# Fewer prompts of a pair say nothing that a normal bound could be read off.
+PROMPTS_MIN: Final = 200
+SUPPORT_QUANTILE: Final = 0.02
+KNOTS: Final = 33
+NEWTON_STEPS: Final = 12
+# Pairs of a premium and an economy model over many kinds of task: what `complexity` is a share of.
+COMPLEXITY_GROUPS: Final = ("Llama 405B / 8B", "Sonnet / Llama 8B", "Gemini Pro / Llama 8B, MMLU-Pro")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One pair on prompts that no fit has seen: predicted and realised loss, group, and the source of its kind."""
+
+    group: str
+    source: str
+    predicted: Any
+    realised: Any
+    groups: Any
+    kind_sources: Any
+
+
+def upper_bound(losses: Any, groups: Any) -> float:
+    """One-sided 95 % upper bound of a mean loss, clustered by group of twins.
+
+    One more group that lost everything stands in the variance, so that few routed prompts without a loss prove little.
+    """
+    _, at = np.unique(groups, return_inverse=True)
+    return float(upper_bounds(np.asarray(losses)[None, :], at)[0])
+
+
+def upper_bounds(losses: Any, member: Any) -> Any:
+    """The same for many rows of losses (k, n) at once; ``member`` (n) numbers the groups from 0."""
+    n = losses.shape[1]
+    count = np.bincount(member)
+    mean = losses.mean(1)
+    sums = np.zeros((len(losses), len(count)))
+    np.add.at(sums.T, member, losses.T)
+    error = np.sqrt(((sums - count * mean[:, None]) ** 2).sum(1) + 1.0) / n
+    return mean + Z_95_ONE_SIDED * error
+
+
+def judged_pairs(prepared: Prepared, model: QualityModel, logits: Any, rows: Any) -> list[Judged]:
+    """Each judged pair over ``rows``; ``logits`` (prompts, models) by models that saw none of them."""
+    dataset = prepared.dataset
+    kinds = np.full(len(dataset.prompts), "", dtype=object)
+    kinds[rows] = batch_of(model, [prepared.bare[row] for row in rows]).kind_sources
+    inside = np.zeros(len(dataset.prompts), dtype=bool)
+    inside[rows] = True
+    found = []
+    for pair in PAIRS:
+        at = rows_of(pair, dataset)
+        at = at[inside[at]]
+        if not len(at):
+            continue
+        strong, weak = (
+            prepared.models.index(ability_key(dataset.column_model[dataset.columns.index((pair.source, name))]))
+            for name in (pair.strong, pair.weak)
+        )
+        predicted = sigmoid(logits[at, strong]) - sigmoid(logits[at, weak])
+        realised = dataset.column(pair.source, pair.strong)[at] - dataset.column(pair.source, pair.weak)[at]
+        found.append(Judged(pair.group, pair.source, predicted, realised, dataset.groups[at], kinds[at]))
+    return found
+
+
+def thresholds_of(judged: list[Judged]) -> tuple[list[str], Any]:
+    """Sources, and thresholds (sources + 1, tolerances); the last row is the strictest of all."""
+    sources, rows = [], []
+    for source in dict.fromkeys(each.source for each in judged):
+        bounds = []
+        for each in judged:
+            inside = each.kind_sources == source
+            if inside.sum() < PROMPTS_MIN:
+                continue
+            _, member = np.unique(each.groups[inside], return_inverse=True)
+            routed = each.predicted[inside][None, :] <= GRID[:, None]
+            bounds.append(upper_bounds(np.where(routed, each.realised[inside][None, :], 0.0), member))
+        if bounds:
+            worst = np.maximum.accumulate(np.max(bounds, axis=0))
+            sources.append(source)
+            rows.append([float(GRID[worst <= t].max()) if (worst <= t).any() else -np.inf for t in TOLERANCES])
+    if not rows:
+        return [], np.full((1, len(TOLERANCES)), -np.inf, dtype=np.float32)
+    return sources, np.array([*rows, np.min(rows, axis=0)], dtype=np.float32)
+
+
+def complexity_knots_of(model: QualityModel, prepared: Prepared, rows: Any) -> Any:
+    """Predicted gap of the reference models onto the share of prompts where an economy model falls short."""
+    dataset = prepared.dataset
+    batch = batch_of(model, [prepared.bare[row] for row in rows])
+    bound = model.bound_to((model.names[0],))
+    references = sigmoid(batch.hidden @ bound.weights[-2:].T + bound.offsets[-2:])
+    gap_of_row = dict(zip(rows.tolist(), (references[:, 0] - references[:, 1]).tolist(), strict=True))
+    gaps, short = [], []
+    for pair in PAIRS:
+        if pair.group in COMPLEXITY_GROUPS:
+            at = [row for row in rows_of(pair, dataset).tolist() if row in gap_of_row]
+            gaps += [gap_of_row[row] for row in at]
+            short += (
+                dataset.column(pair.source, pair.weak)[at] < dataset.column(pair.source, pair.strong)[at]
+            ).tolist()
+    if len(gaps) < PROMPTS_MIN:
+        return np.array([[0.0, 0.0], [1.0, 1.0]], dtype=np.float32)
+    slope, start = logistic_line(np.array(gaps), np.array(short, dtype=float))
+    edges = np.linspace(-1, 1, KNOTS)
+    return np.stack([edges, sigmoid(slope * edges + start)], 1).astype(np.float32)
+
+
+def logistic_line(x: Any, y: Any) -> tuple[float, float]:
+    """Slope and start of a logistic regression of y (0..1) on one number, by Newton's method."""
+    design = np.stack([x, np.ones_like(x)], 1)
+    solved = np.zeros(2)
+    for _ in range(NEWTON_STEPS):
+        predicted = sigmoid(design @ solved)
+        curvature = design.T @ (design * (predicted * (1 - predicted))[:, None]) + 1e-6 * np.eye(2)
+        solved += np.linalg.solve(curvature, design.T @ (y - predicted))
+    return float(solved[0]), float(solved[1])
+
+
+def support_floor_of(model: QualityModel, prepared: Prepared, rows: Any) -> float:
+    """The support below which lie only the oddest of the calibration's prompts."""
+    return float(np.quantile(batch_of(model, [prepared.bare[row] for row in rows]).support, SUPPORT_QUANTILE))

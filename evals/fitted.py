@@ -1,0 +1,102 @@
+"""Fitting: LSA, standardised structure and the joined networks, over any set of prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evals.fit import Lsa, fit_lsa, project
+from evals.network import Network, fit_network, joined, outcomes_of
+from evals.prepare import LABELS_MIN, structure_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from evals.prepare import Prepared
+    from evals.recipe import Recipe
+    from router.features import Features
+
+# The fewest distinct values that an int8 column of the basis is rounded to, each side of zero.
+INT8_MAX = 127
+CLIP = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fitted model. ``lsa`` is rounded to what int8 holds; ``usable`` marks models with enough outcomes."""
+
+    lsa: Lsa
+    scale: Any
+    center: Any
+    spread: Any
+    network: Network
+    usable: Any
+
+    def inputs(self, features: Sequence[Features]) -> Any:
+        """The network's inputs (n, I) of many prompts."""
+        structure = np.clip((structure_of(features) - self.center) / self.spread, -CLIP, CLIP)
+        return np.hstack([project(features, self.lsa), structure]).astype(np.float32)
+
+
+def fit_on(
+    prepared: Prepared,
+    rows: Any,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> Fitted:
+    """Fit on the prompts at ``rows``; models with fewer than `LABELS_MIN` outcomes there teach nothing."""
+    bare = [prepared.bare[row] for row in rows]
+    lsa = fit_lsa(bare, dims=recipe.dims, seed=seed)
+    scale = np.maximum(np.abs(lsa.basis).max(0) / INT8_MAX, 1e-12).astype(np.float32)
+    lsa = Lsa(lsa.buckets, lsa.idf, (np.round(lsa.basis / scale) * scale).astype(np.float32))
+    say(f"LSA over {len(lsa.buckets)} terms")
+    structure = structure_of(bare)
+    center, spread = structure.mean(0), np.maximum(structure.std(0), 1e-3)
+    features, labels = list(bare), [rows]
+    if recipe.templates:
+        twins = [row for row in rows if prepared.templated[row] is not None]
+        features += [each for row in twins if (each := prepared.templated[row]) is not None]
+        labels.append(np.array(twins, dtype=np.intp))
+    if recipe.noise:
+        features += [prepared.noisy[row] for row in rows]
+        labels.append(rows)
+    scores = prepared.by_model[rows]
+    usable = np.isfinite(scores).sum(0) >= min(LABELS_MIN, len(rows))
+    learned = np.where(usable, prepared.by_model[np.concatenate(labels)], np.nan).astype(np.float32)
+    shell = Fitted(lsa, scale, center.astype(np.float32), spread.astype(np.float32), _NOTHING, usable)
+    x = shell.inputs(features)
+    pairs = [pair for pair in prepared.trained_pairs() if usable[list(pair)].all()]
+    outcomes = outcomes_of(learned, pairs)
+    networks = []
+    for member in range(recipe.members):
+        networks.append(fit_network(x, outcomes, recipe, seed=recipe.members * seed + member))
+        say(f"network {member + 1} of {recipe.members}")
+    return Fitted(lsa, scale, shell.center, shell.spread, joined(networks), usable)
+
+
+_EMPTY = np.zeros((0, 0), dtype=np.float32)
+_NOTHING = Network(_EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY)
+
+
+def folds_of(groups: Any, count: int, salt: str = "tollgate-fold-1") -> Any:
+    """A fold 0..count-1 for each prompt by a hash of its group of twins."""
+    import hashlib
+
+    return np.array(
+        [int.from_bytes(hashlib.sha256(f"{salt}:{group}".encode()).digest()[:8], "big") % count for group in groups]
+    )
+
+
+def out_of_fold(prepared: Prepared, rows: Any, recipe: Recipe, *, count: int = 3, seed: int = 0) -> Any:
+    """Log-odds (prompts, models) of each prompt at ``rows`` by a model that saw no twin of it; NaN elsewhere."""
+    logits = np.full(prepared.by_model.shape, np.nan, dtype=np.float32)
+    folds = folds_of(prepared.dataset.groups[rows], count)
+    for fold in range(count):
+        fitted = fit_on(prepared, rows[folds != fold], recipe, seed=seed)
+        held = rows[folds == fold]
+        logits[held] = fitted.network.logits(fitted.inputs([prepared.bare[row] for row in held]))
+    return logits

@@ -1,0 +1,50 @@
+"""The hyper-parameters of training, and those that `python -m evals select` compares by cross-validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the model is fitted.
+
+    ``members``: networks that differ by their seed, joined in log-odds. ``dropout`` and ``input_dropout`` are shares of
+    the hidden layer and of the inputs; ``decay`` is on the first two layers; ``pair_weight`` weighs the squared error
+    of a pair's gain against the cross-entropy of outcomes; ``templates`` and ``noise`` add copies of each prompt inside
+    its benchmark's template, and with casing, white space, politeness or typos changed.
+    """
+
+    dims: int = 128
+    members: int = 3
+    hidden: int = 64
+    skills: int = 12
+    epochs: int = 40
+    batch: int = 512
+    rate: float = 2e-3
+    decay: float = 1e-3
+    dropout: float = 0.5
+    input_dropout: float = 0.2
+    pair_weight: float = 0.5
+    templates: bool = True
+    noise: bool = True
+
+
+CHOSEN: Final = Recipe()
+CANDIDATES: Final[dict[str, Recipe]] = {
+    "chosen": CHOSEN,
+    "no pair loss": replace(CHOSEN, pair_weight=0.0),
+    "pair loss x2": replace(CHOSEN, pair_weight=1.0),
+    "hidden 96": replace(CHOSEN, hidden=96),
+    "dropout 0.3, none on inputs": replace(CHOSEN, dropout=0.3, input_dropout=0.0),
+    "skills 6": replace(CHOSEN, skills=6),
+    "epochs 25": replace(CHOSEN, epochs=25),
+    "decay x3": replace(CHOSEN, decay=3e-3),
+    "dims 64": replace(CHOSEN, dims=64),
+    "dims 192": replace(CHOSEN, dims=192),
+    "one member": replace(CHOSEN, members=1),
+    "five members": replace(CHOSEN, members=5),
+    "no templates": replace(CHOSEN, templates=False),
+    "no noise": replace(CHOSEN, noise=False),
+}
