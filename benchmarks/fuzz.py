@@ -89,7 +89,8 @@ class Tally:
         self, source: str, request: RawRequest, status: int, content_type: str, body: bytes, more: list[str]
     ) -> None:
         """Count one response and keep the request of one that is wrong."""
-        found, code = problems_of(request.method, status, content_type, body)
+        # schemathesis reads a stream's first events and lets go of the rest.
+        found, code = problems_of(request.method, status, content_type, body, is_whole=source != "document")
         self.sources[source] += 1
         self.statuses[str(status)] += 1
         self.codes[f"{status} {code}"] += 1

@@ -15,11 +15,18 @@ FIELDS = {"message", "type", "param", "code"}
 ERROR_FROM, SERVER_FROM = 400, 500
 
 
-def problems_of(method: str, status: int, content_type: str, body: bytes) -> tuple[list[str], str]:
-    """What is wrong with a response, and the error's code (``ok`` without one, ``stream error CODE`` within one)."""
+def problems_of(
+    method: str, status: int, content_type: str, body: bytes, *, is_whole: bool = True
+) -> tuple[list[str], str]:
+    """What is wrong with a response, and the error's code (``ok`` without one, ``stream error CODE`` within one).
+
+    A stream of which only the beginning was read (not ``is_whole``) need not have an end.
+    """
     text = body.decode("utf-8", "replace")
     if status < ERROR_FROM:
-        return _stream_problems(text) if content_type.startswith("text/event-stream") else ([], "ok")
+        if not content_type.startswith("text/event-stream"):
+            return [], "ok"
+        return _stream_problems(text, is_whole=is_whole)
     found = [f"leaks {leak!r}" for leak in LEAKS if leak in text]
     if status >= SERVER_FROM:
         found.append(f"status {status}")
@@ -49,11 +56,11 @@ def _error_problems(text: str) -> tuple[list[str], str]:
     return found, str(code)
 
 
-def _stream_problems(text: str) -> tuple[list[str], str]:
+def _stream_problems(text: str, *, is_whole: bool) -> tuple[list[str], str]:
     """A stream that begins well may still end in an error, which must be a vendor's doing; none is ordered here."""
     for line in text.splitlines():
         if line.startswith('data: {"error"'):
             wrong, code = _error_problems(line.removeprefix("data: "))
             leaks = [f"leaks {leak!r}" for leak in LEAKS if leak in line]
             return [*wrong, *leaks, f"stream ended in {code}"], f"stream error {code}"
-    return ([] if "data: [DONE]" in text else ["stream without an end"]), "ok"
+    return (["stream without an end"] if is_whole and "data: [DONE]" not in text else []), "ok"

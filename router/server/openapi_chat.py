@@ -256,7 +256,15 @@ def chat_operation() -> OpenApi:
                 "headers": DECISION_HEADERS,
                 "content": {
                     **json_of(ref("ChatCompletion")),
-                    "text/event-stream": {"schema": {"type": "string", "description": STREAM}},
+                    # Before OpenAPI 3.2 nothing says whether this is the stream or an event: it is each event.
+                    "text/event-stream": {
+                        "schema": {
+                            "type": "object",
+                            "required": ["data"],
+                            "properties": {"data": {"type": "string"}},
+                            "description": STREAM,
+                        }
+                    },
                 },
             },
             **error_responses(400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504),

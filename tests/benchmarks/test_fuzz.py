@@ -52,6 +52,12 @@ def test_right_responses_have_no_problem() -> None:
     assert problems_of("POST", 200, "text/event-stream; charset=utf-8", b"data: {}\n\ndata: [DONE]\n\n") == ([], "ok")
 
 
+def test_a_stream_of_which_the_beginning_was_read_needs_no_end() -> None:
+    begun = b'data: {"choices":[]}\n\n'
+    assert problems_of("POST", 200, "text/event-stream", begun, is_whole=False) == ([], "ok")
+    assert problems_of("POST", 200, "text/event-stream", begun)[0] == ["stream without an end"]
+
+
 def test_a_failure_is_kept_with_its_seed_and_its_request() -> None:
     tally = Tally("http://x", 7)
     tally.note("mutation", RawRequest("POST", CHAT, (("A", "b"),), b"{}"), 500, "application/json", SHAPED, ["more"])

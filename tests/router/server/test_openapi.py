@@ -79,6 +79,16 @@ def test_every_response_is_as_promised(case: Any, url: str, session: requests.Se
         assert response.json().get("error", {}).get("code") or case.path == "/readyz"
 
 
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_an_answer_and_a_stream_are_as_promised(is_streamed: bool, url: str, session: requests.Session) -> None:
+    body = {"model": "auto", "messages": [{"role": "user", "content": "Name a river."}], "stream": is_streamed}
+    case = schema["/v1/chat/completions"]["POST"].Case(body=body, media_type="application/json")
+    response = case.call_and_validate(base_url=url, session=session, checks=CHECKS)
+    assert response.status_code == 200
+    kind = "text/event-stream" if is_streamed else "application/json"
+    assert response.headers["content-type"][0].startswith(kind)
+
+
 async def test_the_document_names_every_route_and_every_schema_is_one() -> None:
     found = await document()
     assert set(found["paths"]) == {
