@@ -21,7 +21,7 @@ ENV PATH=/opt/tollgate/bin:$PATH \
     TOLLGATE_HOST=0.0.0.0 \
     TOLLGATE_PORT=8080 \
     TOLLGATE_HOME=/var/lib/tollgate
-USER tollgate
+USER 10001
 WORKDIR /var/lib/tollgate
 VOLUME /var/lib/tollgate
 EXPOSE 8080

@@ -3,6 +3,7 @@
 #   make test           every test, against a real Redis and a real PostgreSQL from wheels
 #   make test-browser   the dashboard in Debian's chromium, which it installs where it may
 #   make check          formatting, lint, types, import contracts, licences of the lock
+#   make check-container  the container files, linted and carried out in a bare environment
 #   make bench          what the gateway costs a request, beside LiteLLM's proxy (about ten minutes)
 #   make lock           re-pins every dependency with hashes
 #   make prices         refreshes the pinned price catalogue from the installed litellm and prints the differences
@@ -26,7 +27,7 @@ RUN_FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(PO
 
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: run test test-browser check check-all bench lock prices wheel clean
+.PHONY: check-container run test test-browser check check-all bench lock prices wheel clean
 
 check-all: check test
 
@@ -67,6 +68,9 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict policies compose.yaml
 	$(BIN)/python scripts/check_house.py
+
+check-container: $(VENV)/.dev
+	$(BIN)/python scripts/check_container.py
 
 # The peer has an environment of its own: what it needs must not decide what the product runs with.
 $(BENCH_VENV)/.ready: $(BIN)/uv requirements-bench.lock

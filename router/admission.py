@@ -19,6 +19,8 @@ from router.token_priors import hold_tokens_of
 from router.tokens import TokenUsage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from router.chat import FinishReason, Request
     from router.clock import Clock
     from router.decision import Candidate, CostRange, Decision
@@ -31,10 +33,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Account:
-    """What one request has cost so far, over all of its attempts."""
+    """What one request has cost so far, over all of its attempts.
+
+    ``learn`` is told the model, the tokens that its vendor reported, and the time in monotonic seconds.
+    """
 
     subject: Subject
     started_s: float
+    learn: Callable[[str, TokenUsage, float], None] | None = None
     attempts: int = 0
     cost_nanousd: int = 0
     premium_cost: CostRange | None = None
@@ -105,6 +111,8 @@ class Hold:
         model = self.policy.models[self.intent.model]
         premium = premium_cost_of(tokens, model, self.policy.premium_model)
         self._close(tokens, source, premium, outcome, finish_reason=finish_reason, error=error)
+        if source == "reported" and self.account.learn is not None:
+            self.account.learn(self.intent.model, tokens, self.clock.monotonic_s())
         self.account.finish(self.observer)
 
     def fail(self, error: RouterError, *, is_billed: bool, usage: Usage | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from router.ask import ask_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # A thinking model spends output tokens before its first visible word: the default limit is stretched for it.
 THINKING_OUTPUT_FACTOR = 4
+NOTHING_WARM: Mapping[str, int] = MappingProxyType({})
 
 
 def output_tokens_max_of(request: Request, model: PolicyModel, policy: Policy) -> int:
@@ -42,11 +44,14 @@ class Weights(NamedTuple):
     input_tokens: int
     output_tokens: int
     output_tokens_max: int
+    cached_tokens: int
     expected_cost_nanousd: int
 
 
-def weights_of(request: Request, model: PolicyModel, policy: Policy, sizes: Sizes, base_output: float) -> Weights:
-    """What the request is expected to take and cost on this model's own tokenizer and verbosity."""
+def weights_of(
+    request: Request, model: PolicyModel, policy: Policy, sizes: Sizes, base_output: float, warm_tokens: int = 0
+) -> Weights:
+    """What the request is expected to take and cost on this model's own tokenizer, verbosity and prompt cache."""
     input_tokens = input_tokens_of(
         model,
         text_bytes=sizes.text_bytes,
@@ -60,9 +65,9 @@ def weights_of(request: Request, model: PolicyModel, policy: Policy, sizes: Size
     visible, reasoning = output_tokens_of(
         model, asked_max=limit, base_output_tokens=base_output, reasoning_effort=request.reasoning_effort
     )
-    return Weights(
-        input_tokens, visible + reasoning, limit, expected_cost_nanousd(model.prices, input_tokens, visible, reasoning)
-    )
+    cached = min(warm_tokens, input_tokens)
+    cost = expected_cost_nanousd(model.prices, input_tokens, cached, visible, reasoning)
+    return Weights(input_tokens, visible + reasoning, limit, cached, cost)
 
 
 def weigh(
@@ -102,6 +107,7 @@ def weigh(
                 placement=scores.placement[index].basis,
                 output_tokens_max=mine.output_tokens_max,
                 dropped=dropped,
+                cached_tokens=mine.cached_tokens,
             )
         )
     return tuple(found)
@@ -143,9 +149,18 @@ def circumstances_of(
 
 
 def decide(
-    request: Request, caller: Caller, terms: Terms, policy: Policy, quality: QualityModel, *, decision_id: str
+    request: Request,
+    caller: Caller,
+    terms: Terms,
+    policy: Policy,
+    quality: QualityModel,
+    *,
+    decision_id: str,
+    warm: Mapping[str, int] = NOTHING_WARM,
 ) -> Decision:
     """Score the prompt, weigh every model, choose the cheapest that keeps the tolerance.
+
+    ``warm`` says how many tokens of the request's beginning each model's vendor is known to have in its prompt cache.
 
     Raises ModelNotFoundError, ModelNotAllowedError, UnknownQualityTierError and TierNotAllowedError for what was asked,
     ContextLengthExceededError and NoEligibleModelError where nothing may serve.
@@ -158,7 +173,10 @@ def decide(
     premium_index = names.index(policy.premium)
     losses = quality.predicted_loss(scores, premium_index)
     base_output = scores.output_tokens
-    weights = {name: weights_of(request, model, policy, sizes, base_output) for name, model in policy.models.items()}
+    weights = {
+        name: weights_of(request, model, policy, sizes, base_output, warm.get(name, 0))
+        for name, model in policy.models.items()
+    }
     seen = circumstances_of(request, caller, terms, ask, sizes, weights[policy.premium].input_tokens, scores.support)
     rules = matching_rules(policy, caller, seen)
     caps = [rule.require.tolerance_max for rule in rules if rule.require.tolerance_max is not None]

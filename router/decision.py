@@ -37,6 +37,7 @@ class Candidate(NamedTuple):
     ``why_not`` holds stable codes, each ``name`` or ``name:detail``; empty for the chosen model. ``is_eligible`` means
     that it *may* serve; an eligible candidate can still lose on ``loss_above_threshold`` or ``dearer``.
     ``predicted_loss`` is against premium on the score's scale 0..1; None where the quality model knows nothing of it.
+    ``cached_tokens`` of the ``input_tokens`` are expected to be read from the vendor's prompt cache.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Candidate(NamedTuple):
     placement: str
     output_tokens_max: int
     dropped: tuple[str, ...] = ()
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

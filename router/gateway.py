@@ -9,7 +9,8 @@ client gone, cancellation, crash (by lease).
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from router.admission import Account
@@ -19,6 +20,7 @@ from router.errors import RouterError
 from router.ledger import Rejection
 from router.stream import AnswerStream, Background
 from router.subject import refused_subject_of, subject_of
+from router.warmth import WarmCaches, beginnings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -61,6 +63,7 @@ class Gateway:
     clock: Clock
     background: Background
     salt: bytes
+    caches: WarmCaches = field(default_factory=WarmCaches)
 
     @property
     def policy(self) -> Policy:
@@ -91,7 +94,9 @@ class Gateway:
 
     def route(self, request: Request, caller: Caller, terms: Terms) -> Decision:
         """The decision alone: nothing is called, held or written."""
-        return decide(request, caller, terms, self.policy, self.quality, decision_id=new_decision_id(self.clock))
+        warm = self.caches.known(beginnings_of(request), self.clock.monotonic_s())
+        decision_id = new_decision_id(self.clock)
+        return decide(request, caller, terms, self.policy, self.quality, decision_id=decision_id, warm=warm)
 
     def reject(self, error: RouterError, caller: Caller, terms: Terms, surface: Surface) -> str:
         """Write down a request that was refused before it could be decided; returns its decision id."""
@@ -104,13 +109,16 @@ class Gateway:
         started_s = self.clock.monotonic_s()
         now = self.in_force()
         decision_id = new_decision_id(self.clock)
+        beginnings = beginnings_of(request)
+        warm = self.caches.known(beginnings, started_s)
         try:
-            decision = decide(request, caller, terms, now.policy, self.quality, decision_id=decision_id)
+            decision = decide(request, caller, terms, now.policy, self.quality, decision_id=decision_id, warm=warm)
         except RouterError as error:
             error.decision_id = self.reject(error, caller, terms, request.surface)
             raise
         subject = subject_of(request, caller, terms, decision, self.salt)
-        return Job(request, decision, Account(subject, started_s), now.policy, now.deployments)
+        learn = partial(self.caches.learned, beginnings)
+        return Job(request, decision, Account(subject, started_s, learn), now.policy, now.deployments)
 
 
 def new_decision_id(clock: Clock) -> str:

@@ -71,12 +71,18 @@ def cost_nanousd(schedule: PriceSchedule, usage: TokenUsage) -> NanoUsd:
 
 
 def expected_cost_nanousd(
-    schedule: PriceSchedule, input_tokens: int, output_text: int, output_reasoning: int
+    schedule: PriceSchedule, input_tokens: int, cached_tokens: int, output_text: int, output_reasoning: int
 ) -> NanoUsd:
-    """What a call of this size costs with nothing cached: ``cost_nanousd`` without making a TokenUsage."""
+    """What a call of this size costs, ``cached_tokens`` of its input read from the cache and none written to it.
+
+    The same as ``cost_nanousd`` without making a TokenUsage, since every candidate of every request is priced.
+    """
     tier = schedule.tier_of(input_tokens)
     return amount_nanousd(
-        input_tokens * tier.input + output_text * tier.output_text + output_reasoning * tier.output_reasoning
+        (input_tokens - cached_tokens) * tier.input
+        + cached_tokens * tier.cache_read
+        + output_text * tier.output_text
+        + output_reasoning * tier.output_reasoning
     )
 
 

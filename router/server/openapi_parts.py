@@ -120,6 +120,7 @@ CANDIDATE = _object(
         "expected_cost_nanousd": {"type": "integer"},
         "expected_cost_usd": USD,
         "dropped": {"type": "array", "items": TEXT},
+        "cached_tokens": {"type": "integer"},
     }
 )
 RECEIPT = _object(
