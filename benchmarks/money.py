@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from router.ledger import RequestRow
 
+VENDORS = 3
 # Short enough that a vendor's silence does not hold the run up, long enough for a slow machine.
 UPSTREAM = {"first_byte_timeout_s": 10, "between_bytes_timeout_s": 5}
 
@@ -55,14 +56,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ledger", choices=("sqlite", "postgres"), default="sqlite")
 
 
-def fault_rules(share: float, seed: int) -> list[dict[str, object]]:
-    """Every fault that the simulator knows, together for ``share`` of the calls; silence outlasts the timeouts."""
-    rate = share / len(FAULTS)
-    return [
-        {"fault": name, "rate": rate, "seed": seed * 1_000 + at, "hold_s": 30, "retry_after_s": 0.2}
-        for at, name in enumerate(FAULTS)
-        if rate > 0
-    ]
+def fault_rules(share: float, seed: int, requests: int) -> list[dict[str, object]]:
+    """Every fault that the simulator knows, together for ``share`` of the calls; silence outlasts the timeouts.
+
+    Where the share has room for it each fault strikes each of the three vendors once, at a drawn moment, so that none
+    is left out by chance; what then remains of the share is drawn call by call.
+    """
+    once = share * requests >= VENDORS * len(FAULTS)
+    rest = share - VENDORS * len(FAULTS) / requests if once else share
+    rules: list[dict[str, object]] = []
+    for at, name in enumerate(FAULTS):
+        rule = {"fault": name, "hold_s": 30, "retry_after_s": 0.2}
+        if once:
+            rules.append({**rule, "rate": min(1.0, 10 / requests), "limit": 1, "seed": seed * 1_000 + at})
+        if rest > 0:
+            rules.append({**rule, "rate": rest / len(FAULTS), "seed": seed * 1_000 + 100 + at})
+    return rules
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -76,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             server.start()
             ledger_url = server.create_database()
         simulator = stack.enter_context(SimulatorProcess(seed=arguments.seed, speed=0))
-        order_faults(simulator, fault_rules(arguments.faults, arguments.seed))
+        order_faults(simulator, fault_rules(arguments.faults, arguments.seed, arguments.requests))
         gateway = GatewayProcess(
             folder / "home", simulated_policy(simulator.urls, upstream=UPSTREAM), ledger_url=ledger_url
         )

@@ -58,11 +58,19 @@ def test_estimates_for_unbilled_calls_need_broken_connections() -> None:
 
 
 def test_every_fault_is_ordered_and_none_without_a_share() -> None:
-    rules = fault_rules(0.13, 7)
-    assert [rule["fault"] for rule in rules] == list(FAULTS)
-    assert sum(float(str(rule["rate"])) for rule in rules) == pytest.approx(0.13)
-    assert len({rule["seed"] for rule in rules}) == len(FAULTS)
-    assert fault_rules(0, 7) == []
+    drawn = fault_rules(0.13, 7, 100)
+    assert [rule["fault"] for rule in drawn] == list(FAULTS)
+    assert sum(float(str(rule["rate"])) for rule in drawn) == pytest.approx(0.13)
+    assert len({rule["seed"] for rule in drawn}) == len(FAULTS)
+    assert fault_rules(0, 7, 1_000) == []
+
+
+def test_a_share_with_room_strikes_each_vendor_with_each_fault_once() -> None:
+    rules = fault_rules(0.05, 7, 1_000)
+    once, drawn = [rule for rule in rules if "limit" in rule], [rule for rule in rules if "limit" not in rule]
+    assert [rule["fault"] for rule in once] == [rule["fault"] for rule in drawn] == list(FAULTS)
+    assert {(rule["limit"], rule["rate"]) for rule in once} == {(1, 0.01)}
+    assert sum(float(str(rule["rate"])) for rule in drawn) == pytest.approx(0.05 - 39 / 1_000)
 
 
 def test_shares_count_answered_requests_by_tier() -> None:

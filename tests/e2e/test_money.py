@@ -72,7 +72,7 @@ def test_every_difference_that_failing_vendors_make_is_explained(tmp_path: Path)
     add_arguments(parser)
     arguments = parser.parse_args(["--requests", "120", "--pace", "1000", "--seed", "11"])
     with SimulatorProcess(seed=11, speed=0) as simulator:
-        order_faults(simulator, fault_rules(0.35, 11))
+        order_faults(simulator, fault_rules(0.35, 11, 120))
         upstream = {"first_byte_timeout_s": 2, "between_bytes_timeout_s": 1, "cooldown_failures": 1000}
         gateway = GatewayProcess(tmp_path / "home", simulated_policy(simulator.urls, upstream=upstream))
         gateway.start()
