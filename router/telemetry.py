@@ -5,12 +5,16 @@ Labels are bounded: models, vendors, tiers and codes come from the policy and fr
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import queue
 import sys
+import threading
+import time
+from collections import deque
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 LOGGER_NAME = "tollgate"
 LATENCY_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120)
 NANO = 1_000_000_000
+GATHER_S = 0.05
 
 
 class JsonLines(logging.Formatter):
@@ -48,7 +53,7 @@ def start_logging(level: str = "INFO") -> logging.handlers.QueueListener:
     """Log to stderr through a queue, so that a slow terminal never holds up a request. Stop the listener at the end."""
     sink = logging.StreamHandler(sys.stderr)
     sink.setFormatter(JsonLines())
-    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    lines = GatheringQueue()
     logger = logging.getLogger(LOGGER_NAME)
     logger.handlers = [_AsIs(lines)]
     logger.setLevel(level)
@@ -58,6 +63,35 @@ def start_logging(level: str = "INFO") -> logging.handlers.QueueListener:
     listener = logging.handlers.QueueListener(lines, sink)
     listener.start()
     return listener
+
+
+class GatheringQueue:
+    """A queue for one reader, who is woken at most once in ``GATHER_S``: each waking interrupts a request.
+
+    It has what the standard library's queue handler and listener ask of a queue.
+    """
+
+    def __init__(self) -> None:
+        self._records: deque[Any] = deque()
+        self._has_some = threading.Event()
+
+    def put_nowait(self, record: Any) -> None:  # noqa: ANN401  # a record, or the listener's own end mark
+        """Add at the end; any thread may."""
+        self._records.append(record)
+        if not self._has_some.is_set():
+            self._has_some.set()
+
+    def get(self, block: bool = True) -> Any:  # noqa: ANN401, FBT001, FBT002  # the listener's call
+        """Take the first. Raises queue.Empty where there is none and ``block`` is false."""
+        while True:
+            with contextlib.suppress(IndexError):
+                return self._records.popleft()
+            if not block:
+                raise queue.Empty
+            self._has_some.wait()
+            time.sleep(GATHER_S)
+            # Cleared before looking again: what is added from here on sets it anew.
+            self._has_some.clear()
 
 
 class _AsIs(logging.handlers.QueueHandler):
