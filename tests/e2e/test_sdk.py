@@ -179,7 +179,7 @@ BAD: list[tuple[dict[str, Any], int, str, str | None]] = [
         {"messages": [{"role": "tool", "tool_call_id": "c1", "content": "x"}]},
         400, "invalid_request", "messages[0].tool_call_id",
     ),
-    ({"messages": user("x"), "model": "llama-70b", "max_tokens": 10**9}, 400, "context_length_exceeded", "messages"),
+    ({"messages": user("word " * 400_000), "model": "llama-70b"}, 400, "context_length_exceeded", "messages"),
 ]  # fmt: skip
 
 
