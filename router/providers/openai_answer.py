@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from router.chat import (
@@ -39,6 +40,11 @@ FINISH: dict[str, FinishReason] = {
 }
 # Hosts send about a token a frame, and a token is about four bytes of text.
 FRAME_OUTPUT_BYTES = 4
+FRAME_END = b"\n\n"
+# One pattern a mark: each begins with a literal, which is searched for as fast as memory is read.
+MUST_PARSE = tuple(
+    re.compile(mark) for mark in (rb'"usage"(?!: ?null)', rb'"finish_reason"(?!: ?null)', rb'"error"', rb"\[DONE\]")
+)
 
 
 def finish_of(word: object) -> FinishReason:
@@ -87,20 +93,18 @@ def parts_of(message: dict[str, object]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def is_plain(block: bytes) -> bool:
-    """Whether frames hold neither usage, nor an end, nor an error, so that none of them need be parsed.
+def plain_end(block: bytes) -> int:
+    """Where the first frame begins that must be parsed, for it holds usage, an end or an error; else the block's end.
 
     Inside JSON text a quote is escaped, so none of these can come from the answer's own words.
     """
-    if b'"usage"' in block and not _is_null(block, b'"usage"'):
-        return False
-    if b'"finish_reason"' in block and not _is_null(block, b'"finish_reason"'):
-        return False
-    return b'"error"' not in block and DONE not in block
-
-
-def _is_null(block: bytes, name: bytes) -> bool:
-    return block.count(name) == block.count(name + b":null") + block.count(name + b": null")
+    marks = [found.start() for mark in MUST_PARSE if (found := mark.search(block)) is not None]
+    end = len(block)
+    if marks:
+        before = block.rfind(FRAME_END, 0, min(marks))
+        end = before + len(FRAME_END) if before >= 0 else 0
+    # A frame that was cut short on its way is no JSON: then each frame is looked at for itself.
+    return end if block.count(b"}" + FRAME_END, 0, end) == block.count(FRAME_END, 0, end) else 0
 
 
 class OpenAiEvents:
@@ -115,20 +119,28 @@ class OpenAiEvents:
 
     def feed(self, block: bytes, events: deque[StreamEvent]) -> None:
         """Append the events of some whole frames. Raises ProviderError when one of them says so or is no JSON."""
-        if self._is_raw and self._is_started and is_plain(block):
-            count = block.count(b"\n\n")
-            # A frame that was cut short on its way is no JSON, and is found out below.
-            if block.count(b"}\n\n") == count:
-                events.append(RawFrames(block, FRAME_OUTPUT_BYTES * count))
+        if self._is_raw and not self._is_started:
+            first, _, block = block.partition(FRAME_END)
+            self._feed_each(first, events)
+            if block and not self._is_started:
+                self.feed(block, events)
                 return
-        for frame in block.split(b"\n\n"):
+        if self._is_raw and block:
+            end = plain_end(block)
+            if end:
+                events.append(RawFrames(block[:end], FRAME_OUTPUT_BYTES * block.count(FRAME_END, 0, end)))
+                block = block[end:]
+        self._feed_each(block, events)
+
+    def _feed_each(self, block: bytes, events: deque[StreamEvent]) -> None:
+        for frame in block.split(FRAME_END):
             data = data_of(frame) if frame else None
             if data is None:
                 continue
             if data == DONE:
                 self.is_ended = True
-            elif self._is_raw and self._is_started and data.endswith(b"}") and is_plain(data):
-                events.append(RawFrames(frame + b"\n\n", FRAME_OUTPUT_BYTES))
+            elif self._is_raw and self._is_started and plain_end(frame + FRAME_END):
+                events.append(RawFrames(frame + FRAME_END, FRAME_OUTPUT_BYTES))
             else:
                 self._parse(frame, data, events)
 
@@ -153,7 +165,7 @@ class OpenAiEvents:
         choices = list_in(chunk, "choices")
         if choices:
             if is_forwarded:
-                events.append(RawFrames(frame + b"\n\n", FRAME_OUTPUT_BYTES))
+                events.append(RawFrames(frame + FRAME_END, FRAME_OUTPUT_BYTES))
             else:
                 events.extend(delta_events(object_in(choices[0], "delta")))
             word = choices[0].get("finish_reason")

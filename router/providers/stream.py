@@ -106,6 +106,8 @@ class HttpStream:
 
     async def _await_end(self) -> None:
         """After the end mark, give the connection a moment to end too, so that it returns to the pool."""
+        if self._response.content.at_eof():
+            return
         try:
             async with asyncio.timeout(END_GRACE_S):
                 while not self._response.content.at_eof():

@@ -1,4 +1,4 @@
-"""Lines as bytes: JSON with sorted keys, integers for money, and nothing that a database cannot hold."""
+"""Lines as bytes: JSON in the order of their fields, integers for money, and nothing that a database cannot hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from router.ledger.plain import parse_line
 if TYPE_CHECKING:
     from router.ledger.lines import Line
 
-OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 MONEY_MAX_NANOUSD = 2**62
 
 
