@@ -1,4 +1,4 @@
-"""``python -m evals train|report``."""
+"""``python -m evals train|select|report``."""
 
 from __future__ import annotations
 
@@ -6,24 +6,32 @@ import argparse
 from pathlib import Path
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Parse the command and run it."""
     parser = argparse.ArgumentParser(prog="python -m evals", description="Train and judge the quality model.")
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train", help="from the shared outcomes to the artifact that the package ships")
     training.add_argument("--seed", type=int, default=0)
     training.add_argument("--out", type=Path, help="write the artifact here instead of into the package")
+    choosing = commands.add_parser("select", help="compare recipes by cross-validation outside the test split")
+    choosing.add_argument("--seeds", type=int, default=1, help="how often each recipe is fitted, with another seed")
+    choosing.add_argument("--out", type=Path, help="write JSON here")
     reporting = commands.add_parser("report", help="judge the shipped artifact on the test split, beside baselines")
+    reporting.add_argument("--left-out", action="store_true", help="also fit without each source and judge it there")
     reporting.add_argument("--out", type=Path, help="write JSON here")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.command == "train":
         from evals.train import ARTIFACT, train
 
         train(seed=given.seed, out=given.out or ARTIFACT)
+    elif given.command == "select":
+        from evals.select import select
+
+        select(out=given.out, seeds=given.seeds)
     else:
         from evals.report import report
 
-        report(out=given.out)
+        report(out=given.out, is_left_out=given.left_out)
 
 
 if __name__ == "__main__":

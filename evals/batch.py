@@ -40,6 +40,29 @@ class Batch:
         count = len(bound.placements)
         return sigmoid(self.hidden @ bound.weights[:count].T + bound.offsets[:count])
 
+    def losses(self, names: Sequence[str], premium: int = 0) -> Any:
+        """Predicted loss (n, models) against one of the models, by the gateway's rule.
+
+        A model that rests on less than premium is charged for it; one that nothing is known of loses without end.
+        """
+        bound = self.model.bound_to(tuple(names))
+        count = len(bound.placements)
+        logits = self.hidden @ bound.weights[: 3 * count].T + bound.offsets[: 3 * count]
+        middle, low, high = (sigmoid(logits[:, part * count : (part + 1) * count]) for part in range(3))
+        width = np.abs(high - low) / 2
+        loss = middle[:, [premium]] - middle + np.maximum(0.0, width - width[:, [premium]])
+        loss[:, [each.basis == "none" for each in bound.placements]] = np.inf
+        loss[:, premium] = 0.0
+        return loss
+
+    def rank(self, strong: str, weak: str) -> Any:
+        """What orders prompts from weak to strong: the predicted gain, or complexity where a model is unknown."""
+        placements = self.model.bound_to((strong, weak)).placements
+        if any(each.basis == "none" for each in placements):
+            return self.complexity
+        quality = self.quality((strong, weak))
+        return quality[:, 0] - quality[:, 1]
+
     def thresholds(self, tolerance: float) -> Any:
         """The predicted-loss threshold of each prompt, by its kind."""
         each = np.array([self.model.threshold(tolerance, kind) for kind in self.model.kinds])

@@ -45,22 +45,23 @@ class Judged:
 
 
 def upper_bound(losses: Any, groups: Any) -> float:
-    """One-sided 95 % upper bound of a mean loss, clustered by group of twins.
+    """One-sided 95 % upper bound of a mean loss, clustered by group of twins."""
+    _, member = np.unique(groups, return_inverse=True)
+    return float(upper_bounds(np.asarray(losses)[None, :], member)[0])
 
-    One more group that lost everything stands in the variance, so that few routed prompts without a loss prove little.
+
+def upper_bounds(losses: Any, member: Any, *, caution: float = 0.0) -> Any:
+    """The same for many rows of losses (k, n) at once; ``member`` (n) numbers the groups from 0.
+
+    ``caution``: so many more groups that lost everything stand in the variance, so that few routed prompts without a
+    loss prove little.
     """
-    _, at = np.unique(groups, return_inverse=True)
-    return float(upper_bounds(np.asarray(losses)[None, :], at)[0])
-
-
-def upper_bounds(losses: Any, member: Any) -> Any:
-    """The same for many rows of losses (k, n) at once; ``member`` (n) numbers the groups from 0."""
     n = losses.shape[1]
     count = np.bincount(member)
     mean = losses.mean(1)
     sums = np.zeros((len(losses), len(count)))
     np.add.at(sums.T, member, losses.T)
-    error = np.sqrt(((sums - count * mean[:, None]) ** 2).sum(1) + 1.0) / n
+    error = np.sqrt(((sums - count * mean[:, None]) ** 2).sum(1) + caution) / n
     return mean + Z_95_ONE_SIDED * error
 
 
@@ -98,7 +99,7 @@ def thresholds_of(judged: list[Judged]) -> tuple[list[str], Any]:
                 continue
             _, member = np.unique(each.groups[inside], return_inverse=True)
             routed = each.predicted[inside][None, :] <= GRID[:, None]
-            bounds.append(upper_bounds(np.where(routed, each.realised[inside][None, :], 0.0), member))
+            bounds.append(upper_bounds(np.where(routed, each.realised[inside][None, :], 0.0), member, caution=1.0))
         if bounds:
             worst = np.maximum.accumulate(np.max(bounds, axis=0))
             sources.append(source)

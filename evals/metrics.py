@@ -93,14 +93,14 @@ def brier(predicted: Floats, realised: Floats) -> float:
     return float(np.mean((predicted - realised) ** 2))
 
 
-def bootstrap_interval(
-    statistic: Callable[[NDArray[np.intp]], float],
+def bootstrap(
+    statistic: Callable[[NDArray[np.intp]], NDArray[np.float64]],
     groups: NDArray[np.str_],
     *,
     rounds: int = 200,
     seed: int = 7,
-) -> tuple[float, float]:
-    """95 % percentile interval of a statistic of prompt indices, resampling whole groups of twins."""
+) -> Floats:
+    """Draws (rounds, k) of a statistic of prompt indices that gives k numbers, resampling whole groups of twins."""
     _, member = np.unique(groups, return_inverse=True)
     n_groups = int(member.max()) + 1
     order = np.argsort(member, kind="stable")
@@ -109,10 +109,16 @@ def bootstrap_interval(
     values = []
     for _ in range(rounds):
         drawn = generator.integers(0, n_groups, n_groups)
-        value = statistic(np.concatenate([order[bounds[g] : bounds[g + 1]] for g in drawn]))
-        if np.isfinite(value):
-            values.append(value)
-    if not values:
+        counts = bounds[drawn + 1] - bounds[drawn]
+        starts = np.repeat(bounds[drawn] - np.append(0, np.cumsum(counts)[:-1]), counts)
+        values.append(statistic(order[starts + np.arange(counts.sum())]))
+    return np.array(values)
+
+
+def interval(draws: Floats) -> tuple[float, float]:
+    """95 % percentile interval of one statistic's draws; NaN where none is a number."""
+    sound = draws[np.isfinite(draws)]
+    if not len(sound):
         return float("nan"), float("nan")
-    low, high = np.quantile(values, [0.025, 0.975])
+    low, high = np.quantile(sound, [0.025, 0.975])
     return float(low), float(high)

@@ -110,10 +110,11 @@ def write_artifact(path: Path, arrays: dict[str, Any], about: dict[str, Any]) ->
     return digest
 
 
-def placed_of(abilities: dict[str, float], say: Callable[[str], None]) -> tuple[dict[str, Any], dict[str, str]]:
+def placed_of(
+    abilities: dict[str, float], figures: Path | None, say: Callable[[str], None]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Every model's place, by outcomes or through the figures where they are at hand, and the figures' names."""
-    folder = shared_data_path()
-    levels, aliases = load_levels(folder) if (folder / "models").is_dir() else ({}, {})
+    levels, aliases = load_levels(figures) if figures is not None else ({}, {})
     if len(set(levels) & set(abilities)) >= ANCHORS_MIN:
         placed, lines = place(levels, abilities)
     else:
@@ -125,12 +126,17 @@ def placed_of(abilities: dict[str, float], say: Callable[[str], None]) -> tuple[
 
 
 def about_of(
-    prepared: Prepared, arrays: dict[str, Any], fitted: Fitted, recipe: Recipe, seed: int, say: Callable[[str], None]
+    prepared: Prepared,
+    arrays: dict[str, Any],
+    fitted: Fitted,
+    recipe: Recipe,
+    seed: int,
+    placed: dict[str, Any],
+    aliases: dict[str, str],
 ) -> dict[str, Any]:
     """The artifact's description; takes what is no array out of ``arrays``."""
     dataset = prepared.dataset
     abilities = arrays.pop("abilities")
-    placed, aliases = placed_of(abilities, say)
     aliases |= {
         name: ability_key(key)
         for (_, name), key in zip(dataset.columns, dataset.column_model, strict=True)
@@ -167,7 +173,9 @@ def train(*, seed: int = 0, out: Path = ARTIFACT) -> QualityModel:
     say = sayer()
     dataset = load_dataset()
     say(f"{len(dataset.prompts)} prompts, {int(np.isfinite(dataset.scores).sum())} outcomes")
-    return train_on(prepare(dataset), seed=seed, out=out, say=say)
+    folder = shared_data_path()
+    figures = folder if (folder / "models").is_dir() else None
+    return train_on(prepare(dataset), seed=seed, out=out, say=say, figures=figures)
 
 
 def train_on(
@@ -178,14 +186,20 @@ def train_on(
     recipe: Recipe = CHOSEN,
     say: Callable[[str], None] = lambda _: None,
     keep: Any = True,
+    figures: Path | None = None,
 ) -> QualityModel:
-    """The same over prepared data; ``keep`` masks the prompts that fitting and calibrating may see."""
+    """The same over prepared data.
+
+    ``keep`` masks the prompts that fitting and calibrating may see; ``figures`` is the folder that holds
+    ``models/benchmarks.csv``, None to place models by their outcomes alone.
+    """
     splits = prepared.dataset.splits
     rows = np.flatnonzero((splits == "train") & keep)
     calibration = np.flatnonzero((splits == "calibration") & keep)
     fitted = fit_on(prepared, rows, recipe, seed=seed, say=say)
     arrays = arrays_of(prepared, fitted, rows)
-    about = about_of(prepared, arrays, fitted, recipe, seed, say)
+    placed, aliases = placed_of(arrays["abilities"], figures, say)
+    about = about_of(prepared, arrays, fitted, recipe, seed, placed, aliases)
     arrays |= {
         "thresholds": np.full((1, len(TOLERANCES)), -np.inf, np.float32),
         "tolerances": np.array(TOLERANCES, np.float32),

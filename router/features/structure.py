@@ -124,7 +124,7 @@ class Features:
 
     def as_dict(self) -> dict[str, float]:
         """The structural features by name, for the receipt."""
-        return dict(zip(FEATURE_NAMES, self.structure.tolist(), strict=True))
+        return dict(zip(FEATURE_NAMES, (float(value) for value in self.structure), strict=True))
 
 
 def is_follow_up(view: PromptView) -> bool:

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evals.calibrate import GRID, TOLERANCES, Judged, logistic_line, thresholds_of, upper_bound
+
+
+def judged(rng: np.random.Generator, n: int, *, source: str = "s", slope: float = 1.0) -> Judged:
+    """Prompts whose expected loss is ``slope`` times the predicted one."""
+    predicted = rng.uniform(0, 0.4, n)
+    realised = (rng.random(n) < slope * predicted).astype(float)
+    groups = np.arange(n).astype(str)
+    return Judged("pair", source, predicted, realised, groups, np.full(n, source, dtype=object))
+
+
+def test_the_upper_bound_covers_the_true_mean_19_times_in_20() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.arange(300).astype(str)
+    held = [upper_bound((rng.random(300) < 0.1).astype(float), groups) >= 0.1 for _ in range(400)]
+    assert 0.92 <= np.mean(held) <= 0.98
+
+
+def test_twins_do_not_fake_certainty() -> None:
+    losses = (np.random.default_rng(0).random(100) < 0.2).astype(float)
+    single = upper_bound(losses, np.arange(100).astype(str))
+    twins = upper_bound(np.repeat(losses, 5), np.repeat(np.arange(100), 5).astype(str))
+    assert twins == pytest.approx(single)
+    assert upper_bound(np.repeat(losses, 5), np.arange(500).astype(str)) < single
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
+def test_the_tolerance_is_kept_on_new_prompts_19_times_in_20_whatever_the_predictions_are_worth(slope: float) -> None:
+    broken = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        _, thresholds = thresholds_of([judged(rng, 1_500, slope=slope)])
+        limit = thresholds[0][TOLERANCES.index(0.05)]
+        fresh = judged(rng, 20_000, slope=slope)
+        broken += np.where(fresh.predicted <= limit, fresh.realised, 0.0).mean() > 0.05
+    assert broken <= 5
+
+
+def test_good_predictions_leave_something_to_save() -> None:
+    _, thresholds = thresholds_of([judged(np.random.default_rng(0), 3_000)])
+    assert thresholds[0][TOLERANCES.index(0.05)] > 0.1
+
+
+def test_thresholds_rise_with_the_tolerance_and_the_strictest_source_stands_last() -> None:
+    rng = np.random.default_rng(0)
+    sources, thresholds = thresholds_of([judged(rng, 2_000, source="a"), judged(rng, 2_000, source="b", slope=3.0)])
+    assert sources == ["a", "b"]
+    assert (np.diff(thresholds, axis=1) >= 0).all()
+    assert (thresholds[-1] == thresholds[:-1].min(axis=0)).all()
+    assert (thresholds[1] <= thresholds[0]).all()
+
+
+def test_too_few_prompts_promise_nothing() -> None:
+    sources, thresholds = thresholds_of([judged(np.random.default_rng(0), 50)])
+    assert sources == []
+    assert (thresholds == -np.inf).all()
+
+
+def test_a_pair_that_always_loses_is_never_routed() -> None:
+    one = judged(np.random.default_rng(0), 1_000)
+    hopeless = Judged("pair", "s", np.full(1_000, -0.2), np.ones(1_000), one.groups, one.kind_sources)
+    _, thresholds = thresholds_of([hopeless])
+    assert (thresholds[0][: TOLERANCES.index(0.5)] == -np.inf).all()
+    assert thresholds.max() <= GRID[-1]
+
+
+def test_a_logistic_line_finds_its_own_numbers() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, 20_000)
+    y = (rng.random(20_000) < 1 / (1 + np.exp(-(2.0 * x - 0.5)))).astype(float)
+    slope, start = logistic_line(x, y)
+    assert slope == pytest.approx(2.0, abs=0.15)
+    assert start == pytest.approx(-0.5, abs=0.08)

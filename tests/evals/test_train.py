@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from evals.batch import batch_of
+from evals.dataset import split_of
+from evals.fitted import folds_of, out_of_fold
+from evals.metrics import apgr
+from evals.network import fit_network, joined, outcomes_of
+from evals.pairs import PAIRS, rows_of
+from evals.select import cross_validated
+from evals.small import small_dataset
+from evals.train import train_on, write_artifact
+from router.quality import load_quality_model
+from tests.evals.conftest import SMALL
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from evals.prepare import Prepared
+    from router.quality import QualityModel
+
+
+def test_the_small_data_is_the_same_for_a_seed_and_another_for_another() -> None:
+    first, again, other = (small_dataset(prompts_per_kind=20, seed=seed) for seed in (1, 1, 2))
+    assert first.data_sha256 == again.data_sha256 != other.data_sha256
+    assert np.array_equal(first.scores, again.scores, equal_nan=True)
+
+
+def test_splits_go_by_group_and_keep_their_shares() -> None:
+    splits = [split_of(f"group-{number}") for number in range(5_000)]
+    shares = {name: splits.count(name) / 5_000 for name in ("train", "calibration", "test")}
+    assert shares["train"] == pytest.approx(0.6, abs=0.03)
+    assert shares["calibration"] == pytest.approx(0.2, abs=0.03)
+    assert split_of("group-7") == split_of("group-7")
+
+
+def test_twins_share_a_fold() -> None:
+    groups = np.array(["a", "b", "a", "c", "b"])
+    folds = folds_of(groups, 3)
+    assert folds[0] == folds[2]
+    assert folds[1] == folds[4]
+    assert set(folds_of(np.arange(100).astype(str), 3)) == {0, 1, 2}
+
+
+def test_training_finds_the_difficulty_that_was_made(small: Prepared, trained: QualityModel) -> None:
+    dataset = small.dataset
+    is_test = dataset.splits == "test"
+    values = []
+    for pair in PAIRS:
+        rows = rows_of(pair, dataset)
+        rows = rows[is_test[rows]]
+        strong, weak = (dataset.column(pair.source, name)[rows] for name in (pair.strong, pair.weak))
+        batch = batch_of(trained, [small.bare[row] for row in rows])
+        if pair.source in ("zeroeval", "mmlu_pro"):
+            values.append(apgr(batch.rank(pair.strong, pair.weak), strong, weak))
+    assert np.nanmean(values) > 0.55
+
+
+def test_training_twice_gives_the_same_file(small: Prepared, artifact: Path, tmp_path: Path) -> None:
+    again = train_on(small, out=tmp_path / "again.npz", recipe=SMALL)
+    assert again.revision == load_quality_model(artifact).revision
+    other = train_on(small, out=tmp_path / "other.npz", recipe=SMALL, seed=1)
+    assert other.revision != again.revision
+
+
+def test_the_artifact_says_what_it_was_made_of(small: Prepared, artifact: Path) -> None:
+    with np.load(artifact) as archive:
+        about = json.loads(archive["about"].tobytes())
+    assert about["data_sha256"] == small.dataset.data_sha256
+    assert sum(about["splits"].values()) == len(small.dataset.prompts)
+    assert about["recipe"]["epochs"] == SMALL.epochs
+    assert set(about["aliases"]) == set(about["names"]) >= {name for _, name in small.dataset.columns}
+
+
+def test_what_is_left_out_teaches_nothing(small: Prepared, tmp_path: Path) -> None:
+    model = train_on(small, out=tmp_path / "q.npz", recipe=SMALL, keep=small.dataset.sources != "zeroeval")
+    assert not [kind for kind in model.kinds if kind.startswith("zeroeval")]
+    assert "zeroeval" not in model.threshold_sources
+    assert model.ability_of("claude-3-5-haiku-20241022").placement.basis == "none"
+
+
+def test_a_prediction_out_of_fold_never_saw_its_prompt(small: Prepared) -> None:
+    """Shuffled outcomes can be learned by heart and not foretold."""
+    rows = np.flatnonzero(small.dataset.splits == "train")
+    logits = out_of_fold(small, rows, SMALL)
+    assert np.isfinite(logits[rows]).all()
+    assert np.isnan(np.delete(logits, rows, axis=0)).all()
+
+
+def test_cross_validation_reads_no_test_prompt(small: Prepared) -> None:
+    blind = small.by_model.copy()
+    blind[~small.is_dev] = np.nan
+    scores = small.dataset.scores.copy()
+    scores[~small.is_dev] = np.nan
+    dataset = type(small.dataset)(
+        small.dataset.prompts, small.dataset.columns, small.dataset.column_model, scores,
+        small.dataset.response_chars, small.dataset.data_sha256,
+    )  # fmt: skip
+    hidden = type(small)(dataset, small.bare, small.templated, small.noisy, small.models, blind)
+    assert cross_validated(hidden, SMALL) == cross_validated(small, SMALL)
+
+
+def test_joined_networks_give_the_mean_in_log_odds(small: Prepared) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 10)).astype(np.float32)
+    scores = (rng.random((200, 4)) < 0.5).astype(np.float32)
+    networks = [fit_network(x, outcomes_of(scores, [(0, 1)]), SMALL, seed=seed) for seed in range(3)]
+    mean = np.mean([each.logits(x) for each in networks], axis=0)
+    assert joined(networks).logits(x) == pytest.approx(mean, abs=1e-4)
+
+
+def test_a_network_learns_a_gain_that_is_there() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2_000, 5)).astype(np.float32)
+    strong = np.ones(2_000)
+    weak = (rng.random(2_000) < 1 / (1 + np.exp(-2 * x[:, 0]))).astype(float)
+    network = fit_network(x, outcomes_of(np.stack([strong, weak], 1).astype(np.float32), [(0, 1)]), SMALL, seed=0)
+    quality = network.quality(x)
+    assert np.corrcoef(quality[:, 0] - quality[:, 1], -x[:, 0])[0, 1] > 0.8
+
+
+def test_an_artifact_that_cannot_be_written_leaves_no_model(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        write_artifact(tmp_path / "q.npz", {}, {})
+    assert not (tmp_path / "q.npz").exists()
