@@ -1,6 +1,6 @@
 # Everything a newcomer, CI and a release need. Nothing but Python >= 3.11 is assumed.
 #   make run            the gateway, with simulated vendors when there is no provider key
-#   make test           every test, against a real Redis and a real PostgreSQL from wheels
+#   make test           every test, against a real PostgreSQL from a wheel
 #   make test-browser   the dashboard in Debian's chromium, which it installs where it may
 #   make check          formatting, lint, types, import contracts, licences of the lock
 #   make check-container  the container files, linted and carried out in a bare environment
