@@ -12,7 +12,7 @@ import typer
 
 from router.cli.table import table_text
 from router.clock import iso_of, parse_time_ms
-from router.config.keys import KEY, LABEL, LABEL_MESSAGE, KeysBook, StoredKey, keys_path, load_keys
+from router.config.keys import KEY, LABEL_MESSAGE, KeysBook, StoredKey, is_label, keys_path, load_keys
 from router.config.load import load_policy, places_of, read_bytes
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
@@ -89,7 +89,7 @@ def create(
 
 
 def _require_label(option: str, label: str | None) -> None:
-    if label is not None and not LABEL.match(label):
+    if label is not None and not is_label(label):
         raise typer.BadParameter(LABEL_MESSAGE, param_hint=option)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import hmac
+import json
 import os
 import re
 import secrets
@@ -16,9 +17,8 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
-from ruamel.yaml import YAML
 
 from router.clock import iso_of, parse_time_ms
 from router.config.load import ordered, places_of, read_bytes, require_none
@@ -45,15 +45,28 @@ def _time(value: str) -> str:
     return value
 
 
-LABEL = re.compile(r"^[^\x00-\x1f\x7f]{1,128}$")
-Label = Annotated[str, StringConstraints(pattern=LABEL.pattern)]
+LABEL_MAX = 128
+LABEL_MESSAGE = f"must be 1 to {LABEL_MAX} printable characters"
+
+
+def is_label(text: str) -> bool:
+    """Whether the text may name a team, a project, a tag: what is not printable is no name."""
+    return 0 < len(text) <= LABEL_MAX and text.isprintable()
+
+
+def _label(value: str) -> str:
+    if not is_label(value):
+        raise PydanticCustomError("label", LABEL_MESSAGE)
+    return value
+
+
+Label = Annotated[str, AfterValidator(_label)]
 Time = Annotated[str, AfterValidator(_time)]
 PATTERNS = {
     "id": "must be the 12 hex digits that `tollgate keys create` made",
     "salt": "must be the 32 hex digits that `tollgate keys create` made",
     "hash": "must be the 64 hex digits that `tollgate keys create` made",
 }
-LABEL_MESSAGE = "must be 1 to 128 printable characters"
 
 
 class StoredKey(BaseModel):
@@ -158,7 +171,7 @@ def load_keys(path: Path) -> KeysFile:
             loc = tuple(part for part in each["loc"] if part != "[key]")
             message = message_of(each)
             if each["type"] == "string_pattern_mismatch":
-                message = PATTERNS.get(str(loc[-1]), LABEL_MESSAGE)
+                message = PATTERNS[str(loc[-1])]
             findings.append(places.find(loc, message))
     seen: set[str] = set()
     for index, key in enumerate(file.keys):
@@ -226,13 +239,20 @@ class KeysBook:
 
     def _write(self) -> None:
         temporary = beside(self.path, ".tmp")
-        document = {"version": 1, "keys": [key.model_dump(exclude_none=True) for key in self.keys]}
+        # A key a line, each a JSON object, which YAML is too: a line can be read, found and taken out.
+        lines = [json.dumps(key.model_dump(exclude_none=True), ensure_ascii=False) for key in self.keys]
+        text = "version: 1\nkeys:\n" + "".join(f"  - {line}\n" for line in lines)
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                YAML(typ="safe", pure=True).dump(document, file)
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
+            # What cannot be read again, such as one key too many for one file, must not take the old file's place.
+            load_keys(temporary)
             temporary.replace(self.path)
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be written: {error.strerror}") from error
+        except ConfigError as error:
+            temporary.unlink()
+            raise ConfigError(f"{self.path}: not changed, since it could not be read again: {error.message}") from error

@@ -161,7 +161,7 @@ class Places:
                 self.add(path, "a key must be plain text")
                 continue
             key = str(key_node.value)
-            if key == "<<":
+            if key == "<<" and key_node.style is None:
                 line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
                 message = "merged blocks are not read: write the fields out"
                 self.findings.append(Finding(self.file, line, column, path_text((*path, key)), message))

@@ -4,9 +4,11 @@ import hmac
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from router.config import keys as keys_module
-from router.config.keys import KNOWN_MAX, KeyRing, KeysBook, load_key_ring, load_keys
+from router.config.keys import KNOWN_MAX, KeyRing, KeysBook, is_label, load_key_ring, load_keys
 from router.errors import ConfigError, InvalidApiKeyError
 
 if TYPE_CHECKING:
@@ -133,3 +135,57 @@ def test_a_home_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     with pytest.raises(ConfigError, match=r"home/keys\.yaml: cannot be written: (File exists|Not a directory)"):
         KeysBook(tmp_path / "home" / "keys.yaml")
+
+
+LABELS = st.text(min_size=1, max_size=20).filter(is_label) | st.sampled_from(
+    [
+        "null",
+        "nULL",
+        "~",
+        "yes",
+        "007",
+        "1e5",
+        "2026-01-01",
+        "<<",
+        "- a",
+        "a: b",
+        "{",
+        "#",
+        "*a",
+        "&a",
+        "!x",
+        '"',
+        "\\",
+        "😀",
+    ]
+)
+
+
+@given(name=LABELS, tags=st.dictionaries(LABELS, LABELS, max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_every_printable_name_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, name: str, tags: dict[str, str]
+) -> None:
+    path = tmp_path_factory.mktemp("keys") / "keys.yaml"
+    _, ring = made(path, name=name, team=name, tags=tags)
+    [stored] = ring.keys.values()
+    assert (stored.name, stored.team, stored.tags) == (name, name, tags)
+
+
+def test_a_key_too_many_does_not_spoil_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "keys.yaml"
+    made(path)
+    before = path.read_bytes()
+    monkeypatch.setattr("router.config.load.POLICY_BYTES_MAX", len(before) + 10)
+    with pytest.raises(ConfigError, match="not changed, since it could not be read again"), KeysBook(path) as book:
+        book.create(NOW_MS)
+    assert path.read_bytes() == before
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["keys.yaml", "keys.yaml.lock"]
+
+
+def test_bytes_that_are_no_text_are_a_finding(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_bytes(b"keys: []\n# \xff\n")
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match=r"keys\.yaml:2: not UTF-8 text"):
+        load_keys(path)
