@@ -15,6 +15,14 @@ settings.register_profile("tollgate", deadline=None, suppress_health_check=[Heal
 settings.load_profile("tollgate")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Libraries that keep files in the user's home keep them here: an account may have none that can be written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("user")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A real PostgreSQL for the whole session."""
