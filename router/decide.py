@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from router.ask import ask_of
 from router.catalog import expected_cost_nanousd
-from router.decision import Candidate, Decision, choose, explained
+from router.decision import Candidate, Choice, Decision, choose, explained
 from router.eligibility import Circumstances, check_model, matching_rules
 from router.errors import ContextLengthExceededError, NoEligibleModelError
 from router.features import features_of
@@ -168,32 +168,19 @@ def decide(
     ask = ask_of(request, caller, terms, policy)
     sizes = sizes_of(request)
     features = features_of(prompt_view_of(request, sizes))
-    names = tuple(policy.models)
     scores = quality.score(features, tuple(model.provider_model for model in policy.models.values()))
-    premium_index = names.index(policy.premium)
-    losses = quality.predicted_loss(scores, premium_index)
-    base_output = scores.output_tokens
+    losses = quality.predicted_loss(scores, tuple(policy.models).index(policy.premium))
     weights = {
-        name: weights_of(request, model, policy, sizes, base_output, warm.get(name, 0))
+        name: weights_of(request, model, policy, sizes, scores.output_tokens, warm.get(name, 0))
         for name, model in policy.models.items()
     }
     seen = circumstances_of(request, caller, terms, ask, sizes, weights[policy.premium].input_tokens, scores.support)
     rules = matching_rules(policy, caller, seen)
-    caps = [rule.require.tolerance_max for rule in rules if rule.require.tolerance_max is not None]
-    tolerance = min([ask.tolerance, *caps])
+    tolerance = tolerance_of(ask, rules)
     threshold = quality.threshold(tolerance, scores.kind)
-    candidates = weigh(request, caller, policy, rules, scores, losses, weights)
-    choice = choose(
-        candidates,
-        premium=policy.premium,
-        tolerance=tolerance,
-        threshold=threshold,
-        pinned=ask.pinned,
-        has_ground=scores.has_ground,
-    )
-    if choice is None:
-        raise refusal_of(candidates, ask.pinned)
-    candidates = explained(candidates, choice, policy.premium, threshold)
+    weighed = weigh(request, caller, policy, rules, scores, losses, weights)
+    choice = require_choice(weighed, policy.premium, tolerance, threshold, ask.pinned, has_ground=scores.has_ground)
+    candidates = explained(weighed, choice, policy.premium, threshold)
     chosen = next(each for each in candidates if each.model == choice.order[0])
     return Decision(
         decision_id=decision_id,
@@ -205,16 +192,40 @@ def decide(
         tolerance=tolerance,
         threshold=threshold,
         premium=policy.premium,
-        complexity=scores.complexity,
-        support=scores.support,
-        kind=scores.kind,
-        has_ground=scores.has_ground,
         expected_loss=chosen.predicted_loss,
         expected_cost_nanousd=chosen.expected_cost_nanousd,
         candidates=candidates,
         rules=tuple(rule.name for rule in rules),
         features=features.as_dict(),
+        complexity=scores.complexity,
+        support=scores.support,
+        kind=scores.kind,
+        has_ground=scores.has_ground,
         policy_revision=policy.revision,
         price_revision=policy.price_revision,
         quality_revision=quality.revision,
     )
+
+
+def require_choice(
+    weighed: Sequence[Candidate],
+    premium: str,
+    tolerance: float,
+    threshold: float,
+    pinned: str | None,
+    *,
+    has_ground: bool,
+) -> Choice:
+    """The choice among the candidates. Raises NoEligibleModelError or ContextLengthExceededError where there is none."""
+    choice = choose(
+        weighed, premium=premium, tolerance=tolerance, threshold=threshold, pinned=pinned, has_ground=has_ground
+    )
+    if choice is None:
+        raise refusal_of(weighed, pinned)
+    return choice
+
+
+def tolerance_of(ask: Ask, rules: Sequence[Rule]) -> float:
+    """The tolerance asked for, or the least that a matching rule allows."""
+    caps = [rule.require.tolerance_max for rule in rules if rule.require.tolerance_max is not None]
+    return min([ask.tolerance, *caps])

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
-    from router.catalog import PriceTier
+    from router.catalog import PriceSchedule, PriceTier
     from router.config.settings import Settings
     from router.config.watch import PolicyStatus
     from router.policy import Policy
@@ -66,6 +66,7 @@ class Assembled:
     gateway: Gateway
     ledger: Ledger
     is_simulated: bool
+    needs_key: bool
 
 
 def load_salt(home: Path) -> bytes:
@@ -155,7 +156,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         watching = asyncio.ensure_future(watch.run(swap, told))
         sweeping = asyncio.ensure_future(sweep_leases(ledger, clock))
         stack.push_async_callback(stop_all, watching, sweeping)
-        yield Assembled(app, gateway, ledger, is_simulated=urls is not None)
+        needs_key = watch.key_ring is not None
+        yield Assembled(app, gateway, ledger, is_simulated=urls is not None, needs_key=needs_key)
 
 
 def cooldowns_of(policy: Policy) -> Cooldowns:
@@ -167,11 +169,7 @@ def cooldowns_of(policy: Policy) -> Cooldowns:
 def simulated_vendors(policy: Policy, settings: Settings) -> Iterator[Mapping[str, str]]:
     """The simulator in a process of its own, billing contract prices where the policy has them; URLs by provider."""
     contracts = {
-        model.provider_model: {
-            bucket: Decimal(price) / NANO_PER_USD for bucket, price in contract_of(model.prices.base).items()
-        }
-        for model in policy.models.values()
-        if model.has_contract_price
+        model.provider_model: contract_of(model.prices) for model in policy.models.values() if model.has_contract_price
     }
     try:
         with SimulatorProcess(seed=settings.simulator_seed, prices_override=contracts) as simulator:
@@ -182,9 +180,15 @@ def simulated_vendors(policy: Policy, settings: Settings) -> Iterator[Mapping[st
         raise ConfigError(str(error)) from error
 
 
-def contract_of(prices: PriceTier) -> dict[str, int]:
-    """A contract's prices in nano-USD per million tokens, by the simulator's names of the buckets."""
-    return {
+def contract_of(prices: PriceSchedule) -> dict[str, object]:
+    """A contract's prices in USD per million tokens, by the simulator's names of the buckets."""
+    above = [{"input_tokens": tier.above_input_tokens, **tier_of(tier)} for tier in prices.tiers[1:]]
+    return {**tier_of(prices.base), "above": above}
+
+
+def tier_of(prices: PriceTier) -> dict[str, Decimal]:
+    """One tier of it."""
+    buckets = {
         "input": prices.input,
         "output": prices.output_text,
         "reasoning": prices.output_reasoning,
@@ -192,6 +196,7 @@ def contract_of(prices: PriceTier) -> dict[str, int]:
         "cache_write_5m": prices.cache_write_5m,
         "cache_write_1h": prices.cache_write_1h,
     }
+    return {bucket: Decimal(price) / NANO_PER_USD for bucket, price in buckets.items()}
 
 
 async def stop_all(*tasks: asyncio.Task[None]) -> None:
@@ -257,7 +262,7 @@ async def run(settings: Settings) -> None:
 
 def banner_of(settings: Settings, ready: Assembled, port: int) -> str:
     """What a newcomer reads first: where it is, what is real, and a request that works as pasted."""
-    url = f"http://{settings.host}:{port}"
+    url = f"http://[{settings.host}]:{port}" if ":" in settings.host else f"http://{settings.host}:{port}"
     policy = ready.gateway.policy
     vendors = (
         "no provider key found: the vendors are simulated (answers carry no wisdom; wires, prices and ledger are real)"
@@ -265,13 +270,14 @@ def banner_of(settings: Settings, ready: Assembled, port: int) -> str:
         else "vendors: " + ", ".join(sorted({each.vendor for each in policy.models.values() if each.is_reachable}))
     )
     tier = policy.default_tier
+    key = " -H 'Authorization: Bearer YOUR_KEY'" if ready.needs_key else ""
     return f"""
   Tollgate  {url}   policy {policy.name}, premium {policy.premium}
   {vendors}
   dashboard  {url}/dashboard
   report     {url}/v1/reports/savings?group_by=model
 
-  curl -i {url}/v1/chat/completions -H 'Content-Type: application/json' -H 'X-Quality-Tier: {tier}' \\
+  curl -i {url}/v1/chat/completions -H 'Content-Type: application/json' -H 'X-Quality-Tier: {tier}'{key} \\
     -d '{{"model": "auto", "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
 """
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PriceOverride: TypeAlias = "Mapping[str, Decimal | int | float | str]"
+PriceOverride: TypeAlias = "Mapping[str, Any]"
 
 PREFIXES: dict[str, tuple[str, ...]] = {
     "anthropic": ("", "anthropic/"),
@@ -160,22 +160,28 @@ def _model_of(name: str, entry: Mapping[str, Any]) -> Model:
 
 
 def _overridden(model: Model, override: PriceOverride) -> Model:
-    """The model at a contract price: flat, in USD per million tokens; what it leaves out costs as input or output."""
+    """The model at a contract's prices, in USD per million tokens, with its context tiers where it has some.
 
+    What a tier leaves out costs as input or output; `above` lists `{input_tokens, input, output, ..}`.
+    """
+    tiers = sorted(override.get("above", ()), key=lambda tier: int(tier["input_tokens"]))
+    tariffs = [_contract_tariff(override, 0), *(_contract_tariff(tier, int(tier["input_tokens"])) for tier in tiers)]
+    return replace(model, tariffs=tuple(tariffs))
+
+
+def _contract_tariff(prices: PriceOverride, above: int) -> Tariff:
     def per_token(key: str, fallback: str) -> Decimal:
-        return Decimal(str(override.get(key, override[fallback]))) / _MTOK
+        return Decimal(str(prices.get(key, prices[fallback]))) / _MTOK
 
-    write_5m = per_token("cache_write_5m", "input")
-    tariff = Tariff(
-        input_tokens_above=0,
+    return Tariff(
+        input_tokens_above=above,
         input=per_token("input", "input"),
         output=per_token("output", "output"),
         reasoning=per_token("reasoning", "output"),
         cache_read=per_token("cache_read", "input"),
-        cache_write_5m=write_5m,
-        cache_write_1h=per_token("cache_write_1h", "cache_write_5m" if "cache_write_5m" in override else "input"),
+        cache_write_5m=per_token("cache_write_5m", "input"),
+        cache_write_1h=per_token("cache_write_1h", "cache_write_5m" if "cache_write_5m" in prices else "input"),
     )
-    return replace(model, tariffs=(tariff,))
 
 
 class Catalogue:

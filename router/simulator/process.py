@@ -42,11 +42,10 @@ class SimulatorProcess:
         answer_tokens: int | None = None,
     ) -> None:
         """``port_base`` takes three ports from there, 0 free ones; the rest as for `Behaviour`."""
-        prices = {name: {k: str(v) for k, v in price.items()} for name, price in (prices_override or {}).items()}
         self._command = [
             *(sys.executable, "-m", "router.simulator", "--with-parent", "--ready-json", "--host", host),
             *("--port-base", str(port_base), "--seed", str(seed), "--speed", str(speed)),
-            *("--prices-override", json.dumps(prices)),
+            *("--prices-override", json.dumps(dict(prices_override or {}), default=str)),
         ]
         options = {
             "--catalogue": catalogue_path,

@@ -139,3 +139,11 @@ def test_a_contract_with_one_host_leaves_the_others_alone() -> None:
         model = priced.find("openai", name, host)
         assert model is not None
         assert decimal_text(model.cost_usd_of(usage)) == expected
+
+
+def test_a_contracts_context_tiers_re_price_the_whole_call() -> None:
+    contract = {"input": 1, "output": 2, "above": [{"input_tokens": 1_000, "input": 3, "output": "4.5"}]}
+    model = load_catalogue(prices_override={"anthropic/claude-opus-5-5": contract}).find("anthropic", "claude-opus-5-5")
+    assert model is not None
+    assert model.cost_usd_of(Usage(input_uncached=1_000, output_text=10)) == Decimal("0.00102")
+    assert model.cost_usd_of(Usage(input_uncached=1_001, output_text=10)) == Decimal("0.003048")
