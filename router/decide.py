@@ -216,7 +216,7 @@ def require_choice(
     *,
     has_ground: bool,
 ) -> Choice:
-    """The choice among the candidates. Raises NoEligibleModelError or ContextLengthExceededError where there is none."""
+    """The choice among the candidates. Raises NoEligibleModelError or ContextLengthExceededError without one."""
     choice = choose(
         weighed, premium=premium, tolerance=tolerance, threshold=threshold, pinned=pinned, has_ground=has_ground
     )
