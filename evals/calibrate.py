@@ -2,7 +2,7 @@
 
 Learn-then-Test (Angelopoulos et al. 2021) with a fixed order from strict to lax: a threshold holds for a tolerance when
 the upper bound of the realised mean loss is within it at this threshold and at every stricter one, for every judged
-pair of the source. Prompts are clustered by group of twins.
+pair of the source, and for the choice among all of the source's priced models. Prompts are clustered by group of twins.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import numpy as np
 
 from evals.batch import batch_of, sigmoid
 from evals.pairs import PAIRS, rows_of
+from evals.prices import PORTFOLIOS, PREMIUM, usual_cost_usd
 from router.quality.names import ability_key
 
 if TYPE_CHECKING:
+    from evals.dataset import Dataset
     from evals.prepare import Prepared
     from router.quality import QualityModel
 
@@ -34,7 +36,11 @@ COMPLEXITY_GROUPS: Final = ("Llama 405B / 8B", "Sonnet / Llama 8B", "Gemini Pro 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One pair on prompts that no fit has seen: predicted and realised loss, group, and the source of its kind."""
+    """One pair, or a choice among several models, on prompts that no fit has seen.
+
+    ``predicted`` and ``realised`` losses against premium (n, models), the cheapest model first; ``groups`` (n), and
+    ``kind_sources`` (n), the source of each prompt's kind.
+    """
 
     group: str
     source: str
@@ -42,6 +48,13 @@ class Judged:
     realised: Any
     groups: Any
     kind_sources: Any
+
+    def losses_at(self, limit: float, inside: Any) -> Any:
+        """Realised losses of the cheapest model within the limit, 0 where none is and premium answers."""
+        within = self.predicted[inside] <= limit
+        first = np.argmax(within, axis=1)
+        losses = self.realised[inside][np.arange(len(first)), first]
+        return np.where(within.any(axis=1), losses, 0.0)
 
 
 def upper_bound(losses: Any, groups: Any) -> float:
@@ -65,27 +78,47 @@ def upper_bounds(losses: Any, member: Any, *, caution: float = 0.0) -> Any:
     return mean + Z_95_ONE_SIDED * error
 
 
-def judged_pairs(prepared: Prepared, model: QualityModel, logits: Any, rows: Any) -> list[Judged]:
-    """Each judged pair over ``rows``; ``logits`` (prompts, models) by models that saw none of them."""
+def judged_sets(prepared: Prepared, model: QualityModel, logits: Any, rows: Any) -> list[Judged]:
+    """Each judged pair and portfolio over ``rows``; ``logits`` (prompts, models) by models that saw none of them."""
     dataset = prepared.dataset
     kinds = np.full(len(dataset.prompts), "", dtype=object)
     kinds[rows] = batch_of(model, [prepared.bare[row] for row in rows]).kind_sources
     inside = np.zeros(len(dataset.prompts), dtype=bool)
     inside[rows] = True
-    found = []
-    for pair in PAIRS:
-        at = rows_of(pair, dataset)
-        at = at[inside[at]]
-        if not len(at):
-            continue
-        strong, weak = (
-            prepared.models.index(ability_key(dataset.column_model[dataset.columns.index((pair.source, name))]))
-            for name in (pair.strong, pair.weak)
+    sets: list[tuple[str, str, str, tuple[str, ...], Any]] = [
+        (pair.group, pair.source, pair.strong, (pair.weak,), rows_of(pair, dataset)) for pair in PAIRS
+    ]
+    for source, names in PORTFOLIOS.items():
+        others = tuple(sorted((name for name in names if name != PREMIUM[source]), key=usual_cost_usd))
+        sets.append(
+            (f"portfolio of {source}", source, PREMIUM[source], others, answered_by_all(dataset, source, names))
         )
-        predicted = sigmoid(logits[at, strong]) - sigmoid(logits[at, weak])
-        realised = dataset.column(pair.source, pair.strong)[at] - dataset.column(pair.source, pair.weak)[at]
-        found.append(Judged(pair.group, pair.source, predicted, realised, dataset.groups[at], kinds[at]))
+    found = []
+    for group, source, premium, others, asked in sets:
+        at = asked[inside[asked]]
+        if len(at):
+            columns = [dataset.columns.index((source, name)) for name in (premium, *others)]
+            places = [prepared.models.index(ability_key(dataset.column_model[column])) for column in columns]
+            quality = sigmoid(logits[np.ix_(at, np.array(places))])
+            scores = dataset.scores[np.ix_(at, np.array(columns))]
+            found.append(
+                Judged(
+                    group,
+                    source,
+                    quality[:, :1] - quality[:, 1:],
+                    scores[:, :1] - scores[:, 1:],
+                    dataset.groups[at],
+                    kinds[at],
+                )
+            )
     return found
+
+
+def answered_by_all(dataset: Dataset, source: str, names: tuple[str, ...]) -> Any:
+    """Indices of the prompts that every one of a source's models answered with a score."""
+    if any((source, name) not in dataset.columns for name in names):
+        return np.empty(0, dtype=np.intp)
+    return np.flatnonzero(np.isfinite(np.stack([dataset.column(source, name) for name in names])).all(0))
 
 
 def thresholds_of(judged: list[Judged]) -> tuple[list[str], Any]:
@@ -98,8 +131,8 @@ def thresholds_of(judged: list[Judged]) -> tuple[list[str], Any]:
             if inside.sum() < PROMPTS_MIN:
                 continue
             _, member = np.unique(each.groups[inside], return_inverse=True)
-            routed = each.predicted[inside][None, :] <= GRID[:, None]
-            bounds.append(upper_bounds(np.where(routed, each.realised[inside][None, :], 0.0), member, caution=1.0))
+            losses = np.stack([each.losses_at(limit, inside) for limit in GRID])
+            bounds.append(upper_bounds(losses, member, caution=1.0))
         if bounds:
             worst = np.maximum.accumulate(np.max(bounds, axis=0))
             sources.append(source)

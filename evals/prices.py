@@ -29,7 +29,7 @@ USD_PER_MTOK: Final[dict[str, tuple[float, float]]] = {
 CHARS_PER_TOKEN: Final = 4.0
 # Where an answer's length is not known: what the models of these sources write on average.
 OUTPUT_CHARS_DEFAULT: Final = 900.0
-# Answers of a source that its score must be able to be compared over: the models that a router may choose among.
+# The models of a source that a router may choose among, scored over the same prompts.
 PORTFOLIOS: Final[dict[str, tuple[str, ...]]] = {
     "zeroeval": (
         "claude-3-5-sonnet-20241022",
@@ -49,3 +49,10 @@ PORTFOLIOS: Final[dict[str, tuple[str, ...]]] = {
     ),
 }
 PREMIUM: Final = {"zeroeval": "claude-3-5-sonnet-20241022", "mmlu_pro": "gemini-1.5-pro-002"}
+USUAL_PROMPT_CHARS: Final = 600.0
+
+
+def usual_cost_usd(name: str) -> float:
+    """What a prompt and an answer of usual length cost on a model, in USD."""
+    asked, answered = USD_PER_MTOK[name]
+    return (asked * USUAL_PROMPT_CHARS + answered * OUTPUT_CHARS_DEFAULT) / CHARS_PER_TOKEN / 1e6

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from evals.calibrate import TOLERANCES, complexity_knots_of, judged_pairs, support_floor_of, thresholds_of
+from evals.calibrate import TOLERANCES, complexity_knots_of, judged_sets, support_floor_of, thresholds_of
 from evals.dataset import Dataset, load_dataset, shared_data_path
 from evals.fitted import Fitted, fit_on, out_of_fold
 from evals.placement import load_levels, place
@@ -213,7 +213,7 @@ def train_on(
     logits = out_of_fold(prepared, rows, recipe, seed=seed)
     logits[calibration] = fitted.network.logits(fitted.inputs([prepared.bare[row] for row in calibration]))
     say("predictions of the training split by models that did not see it")
-    judged = judged_pairs(prepared, model, logits, np.concatenate([rows, calibration]))
+    judged = judged_sets(prepared, model, logits, np.concatenate([rows, calibration]))
     about["threshold_sources"], arrays["thresholds"] = thresholds_of(judged)
     write_artifact(out, arrays, about)
     for source, line in zip([*about["threshold_sources"], "others"], arrays["thresholds"], strict=True):

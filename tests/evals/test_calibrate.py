@@ -11,7 +11,7 @@ def judged(rng: np.random.Generator, n: int, *, source: str = "s", slope: float 
     predicted = rng.uniform(0, 0.4, n)
     realised = (rng.random(n) < slope * predicted).astype(float)
     groups = np.arange(n).astype(str)
-    return Judged("pair", source, predicted, realised, groups, np.full(n, source, dtype=object))
+    return Judged("pair", source, predicted[:, None], realised[:, None], groups, np.full(n, source, dtype=object))
 
 
 def test_the_upper_bound_covers_the_true_mean_19_times_in_20() -> None:
@@ -37,7 +37,7 @@ def test_the_tolerance_is_kept_on_new_prompts_19_times_in_20_whatever_the_predic
         _, thresholds = thresholds_of([judged(rng, 1_500, slope=slope)])
         limit = thresholds[0][TOLERANCES.index(0.05)]
         fresh = judged(rng, 20_000, slope=slope)
-        broken += np.where(fresh.predicted <= limit, fresh.realised, 0.0).mean() > 0.05
+        broken += fresh.losses_at(limit, slice(None)).mean() > 0.05
     assert broken <= 5
 
 
@@ -63,7 +63,7 @@ def test_too_few_prompts_promise_nothing() -> None:
 
 def test_a_pair_that_always_loses_is_never_routed() -> None:
     one = judged(np.random.default_rng(0), 1_000)
-    hopeless = Judged("pair", "s", np.full(1_000, -0.2), np.ones(1_000), one.groups, one.kind_sources)
+    hopeless = Judged("pair", "s", np.full((1_000, 1), -0.2), np.ones((1_000, 1)), one.groups, one.kind_sources)
     _, thresholds = thresholds_of([hopeless])
     assert (thresholds[0][: TOLERANCES.index(0.5)] == -np.inf).all()
     assert thresholds.max() <= GRID[-1]
@@ -76,3 +76,11 @@ def test_a_logistic_line_finds_its_own_numbers() -> None:
     slope, start = logistic_line(x, y)
     assert slope == pytest.approx(2.0, abs=0.15)
     assert start == pytest.approx(-0.5, abs=0.08)
+
+
+def test_the_cheapest_within_the_limit_answers_and_premium_where_none_is() -> None:
+    predicted = np.array([[0.1, 0.0], [0.3, 0.1], [0.3, 0.3]])
+    realised = np.array([[1.0, 0.5], [1.0, 0.5], [1.0, 0.5]])
+    chosen = Judged("choice", "s", predicted, realised, np.arange(3).astype(str), np.full(3, "s", dtype=object))
+    assert chosen.losses_at(0.1, slice(None)).tolist() == [1.0, 0.5, 0.0]
+    assert chosen.losses_at(-0.1, slice(None)).tolist() == [0.0, 0.0, 0.0]
