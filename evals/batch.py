@@ -10,7 +10,7 @@ import numpy as np
 from evals.fit import Lsa, project
 from evals.fitted import CLIP
 from evals.prepare import structure_of
-from router.quality.model import support_factor
+from router.quality.model import LOSS_MAX, support_factor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,8 @@ class Batch:
         width = np.abs(high - low) / 2
         loss = middle[:, [premium]] - middle + np.maximum(0.0, width - width[:, [premium]])
         loss[:, [each.basis == "none" for each in bound.placements]] = np.inf
+        if bound.placements[premium].basis == "none":
+            loss[:] = LOSS_MAX
         loss[:, premium] = 0.0
         return loss
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Basis: TypeAlias = Literal["own", "predecessor", "outcomes", "none"]
 Z_95: Final = 1.96
 OUTPUT_TOKENS_MAX: Final = 4_000.0
+LOSS_MAX: Final = 1.0
 # The outcomes hold no image and no tool: what is known of the words counts for less beside them.
 IMAGE_SUPPORT: Final = 0.5
 TOOLS_SUPPORT: Final = 0.9
@@ -201,8 +202,11 @@ class QualityModel:
         """Each model's loss against premium, widened by what its width exceeds premium's.
 
         Two models placed by the same kind of figures share most of their error, so only the excess counts: a model
-        that rests on a predecessor is charged for it, one that stands as firmly as premium is not.
+        that rests on a predecessor is charged for it, one that stands as firmly as premium is not. Against a premium
+        model that nothing is known of, everything may be lost.
         """
+        if scores.placement[premium_index].basis == "none":
+            return tuple(0.0 if index == premium_index else LOSS_MAX for index in range(len(scores.quality)))
         premium, width = scores.quality[premium_index], scores.width[premium_index]
         return tuple(
             0.0 if index == premium_index else premium - quality + max(0.0, mine - width)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from evals.batch import batch_of
 from router.features import PromptView, features_of
 from router.quality import QualityModel, load_quality_model
-from router.quality.model import BOUND_SETS_MAX, IMAGE_SUPPORT, TOOLS_SUPPORT
+from router.quality.model import BOUND_SETS_MAX, IMAGE_SUPPORT, LOSS_MAX, TOOLS_SUPPORT
 
 MODEL = load_quality_model()
 TODAY = ("anthropic/claude-opus-5-5", "gemini/gemini-3.8-flash", "deepinfra/meta-llama/Meta-Llama-3.1-8B-Instruct")
@@ -149,6 +149,13 @@ def test_loss_is_charged_for_standing_less_firmly_than_premium() -> None:
     assert losses[0] == 0
     assert losses[1] == pytest.approx(wide.quality[0] - wide.quality[1] + 0.04)
     assert losses[2] == pytest.approx(wide.quality[0] - wide.quality[2])
+
+
+def test_against_a_premium_model_that_nothing_is_known_of_nothing_else_qualifies() -> None:
+    scores = MODEL.score(features_of(view()), ("somebody/new-model-9", *TODAY))
+    assert MODEL.predicted_loss(scores, 0) == (0.0, LOSS_MAX, LOSS_MAX, LOSS_MAX)
+    assert MODEL.thresholds.max() < LOSS_MAX
+    assert batch_of(MODEL, [features_of(view())]).losses(("somebody/new-model-9", *TODAY))[0].tolist() == [0, 1, 1, 1]
 
 
 def test_the_model_is_compared_by_identity() -> None:
