@@ -56,6 +56,18 @@ def require_tolerance(policy: Policy, caller: Caller, tolerance: float) -> float
     return tolerance
 
 
+def may_pin(policy: Policy, caller: Caller, model: str) -> bool:
+    """Whether the key may name the model: among its models, where it has some.
+
+    A key whose tiers all accept a loss may not name premium, which is what no loss means; unless its models say so.
+    """
+    if caller.allowed_models:
+        return model in caller.allowed_models
+    if model != policy.premium or not caller.allowed_tiers:
+        return True
+    return any(policy.quality_tiers.get(tier) == 0 for tier in caller.allowed_tiers)
+
+
 def ask_of(request: Request, caller: Caller, terms: Terms, policy: Policy) -> Ask:
     """Resolve model, tier and tolerance; the tolerance wins over the tier, the header over ``auto:<tier>``.
 
@@ -69,7 +81,7 @@ def ask_of(request: Request, caller: Caller, terms: Terms, policy: Policy) -> As
     elif name.startswith(f"{AUTO}:"):
         tier = tier or name.removeprefix(f"{AUTO}:")
     elif name in policy.models:
-        if caller.allowed_models and name not in caller.allowed_models:
+        if not may_pin(policy, caller, name):
             raise ModelNotAllowedError(f"this key may not use the model {name!r}", param="model")
         pinned = name
     else:

@@ -7,8 +7,9 @@ carries differences, so that the sum over all lines is always what was really ch
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from router.decision import CostRange
     from router.tokens import TokenUsage
 
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
 Arm: TypeAlias = Literal["routed", "pinned"]
 UsageSource: TypeAlias = Literal["reported", "estimated", "none"]
 Outcome: TypeAlias = Literal[
@@ -127,9 +129,8 @@ class Feedback:
 Line: TypeAlias = Intent | Settlement | Rejection | Correction | Feedback
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRow:
-    """One request as its lines add up: what reports, receipts and the dashboard read.
+class RequestRow(NamedTuple):
+    """One request as its lines add up: what reports, receipts and the dashboard read; a tuple, as databases take it.
 
     ``cost_nanousd`` is everything that the request cost; ``failed_cost_nanousd`` the part on attempts that did not
     answer: failed, expired, or cut off before premium could be modelled. ``premium_*`` are zero where nothing was
@@ -173,7 +174,7 @@ class RequestRow:
     policy_revision: str
     price_revision: str
     quality_revision: str
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = NO_TAGS
     idempotency_key: str | None = None
 
 

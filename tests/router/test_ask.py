@@ -81,3 +81,22 @@ def test_a_key_of_several_tiers_gets_the_laxest_where_the_default_is_not_among_t
     assert default_tier_of(POLICY, MIXED) == "economy"
     assert default_tier_of(POLICY, Caller(allowed_tiers=frozenset({"premium", "balanced"}))) == "balanced"
     assert default_tier_of(POLICY, Caller(allowed_tiers=frozenset({"premium", "gone"}))) == "premium"
+
+
+@pytest.mark.parametrize(
+    ("caller", "may"),
+    [
+        (NOBODY, True),
+        (ECONOMY, False),
+        (MIXED, False),
+        (Caller(allowed_tiers=frozenset({"premium", "economy"})), True),
+        (Caller(allowed_tiers=frozenset({"economy"}), allowed_models=frozenset({"opus"})), True),
+        (Caller(allowed_tiers=frozenset({"premium"}), allowed_models=frozenset({"haiku"})), False),
+    ],
+)
+def test_a_key_that_must_accept_a_loss_cannot_name_premium(caller: Caller, may: bool) -> None:
+    if may:
+        assert asked("opus", caller).pinned == "opus"
+    else:
+        with pytest.raises(ModelNotAllowedError):
+            asked("opus", caller)

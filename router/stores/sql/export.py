@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 import orjson
@@ -31,13 +30,11 @@ PARQUET_TYPES: dict[str, str] = {"str": "string", "int": "int64", "bool": "bool_
 def exported(row: RequestRow) -> dict[str, Any]:
     """One request as flat values: the row's own names, ``time``, and a ``_usd`` beside each ``_nanousd``."""
     found: dict[str, Any] = {"time": iso_of(row.time_ms)}
-    for each in fields(RequestRow):
-        value = getattr(row, each.name)
-        found[each.name] = (
-            orjson.dumps(dict(value), option=orjson.OPT_SORT_KEYS).decode() if each.name == "tags" else value
-        )
-        if each.name.endswith(NANO):
-            found[each.name.removesuffix(NANO) + "_usd"] = usd_of(value)
+    for name in RequestRow._fields:
+        value = getattr(row, name)
+        found[name] = orjson.dumps(dict(value), option=orjson.OPT_SORT_KEYS).decode() if name == "tags" else value
+        if name.endswith(NANO):
+            found[name.removesuffix(NANO) + "_usd"] = usd_of(value)
     return found
 
 
@@ -76,11 +73,11 @@ Writer: TypeAlias = "tuple[Callable[[list[dict[str, Any]]], None], Callable[[], 
 def columns() -> list[tuple[str, str]]:
     """The exported columns with their plain types, in order."""
     found = [("time", "str")]
-    for each in fields(RequestRow):
-        kind = str(each.type).removesuffix(" | None")
-        found.append((each.name, kind if kind in PARQUET_TYPES else "str"))
-        if each.name.endswith(NANO):
-            found.append((each.name.removesuffix(NANO) + "_usd", "str"))
+    for name, hint in RequestRow.__annotations__.items():
+        kind = str(getattr(hint, "__forward_arg__", hint)).removesuffix(" | None")
+        found.append((name, kind if kind in PARQUET_TYPES else "str"))
+        if name.endswith(NANO):
+            found.append((name.removesuffix(NANO) + "_usd", "str"))
     return found
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from functools import lru_cache
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,9 +14,8 @@ if TYPE_CHECKING:
 
     from router.stores.sql.schema import Dialect
 
-ROW_COLUMNS = tuple(each.name for each in fields(RequestRow))
+ROW_COLUMNS = RequestRow._fields
 ROW_NAMES = ", ".join(ROW_COLUMNS)
-_values_of_row = attrgetter(*ROW_COLUMNS)
 _TAGS = ROW_COLUMNS.index("tags")
 _FLAGS = tuple(ROW_COLUMNS.index(name) for name in ("is_streamed", "is_modelled"))
 
@@ -77,10 +74,8 @@ def in_dialect(statement: str, dialect: Dialect) -> str:
 
 def values_of(row: RequestRow, lines: int) -> tuple[Any, ...]:
     """The row's values in the order of UPSERT_ROW."""
-    values = list(_values_of_row(row))
-    values[_TAGS] = orjson.dumps(dict(row.tags), option=orjson.OPT_SORT_KEYS).decode()
-    values.append(lines)
-    return tuple(values)
+    tags = orjson.dumps(dict(row.tags), option=orjson.OPT_SORT_KEYS).decode() if row.tags else "{}"
+    return (*row[:_TAGS], tags, *row[_TAGS + 1 :], lines)
 
 
 def row_of(values: Sequence[Any]) -> RequestRow:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from router.ledger import Finding, Folio, StoredLine
+from router.ledger import Finding, Folio, RequestRow, StoredLine
 from router.ledger.chain import ChainCheck, Head
 from router.ledger.fold import line_key_of
 from router.stores.encoding import decode_line
@@ -17,7 +17,7 @@ from router.stores.sql.statements import ROW_NAMES, STORED_NAMES, row_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from router.ledger import Line, RequestRow
+    from router.ledger import Line
     from router.stores.sql.reads import Reads, SnapshotReads
 
 LINES_PAGE = 1000
@@ -197,7 +197,7 @@ def _open_findings(decision_id: str, folio: Folio, page: _Page, now_ms: int) -> 
 def _difference_of(row: RequestRow | None, kept: RequestRow | None) -> str:
     if row is None or kept is None:
         return "it has no row" if kept is None else "no line says whose it is"
-    names = [name for name in row.__dataclass_fields__ if getattr(row, name) != getattr(kept, name)]
+    names = [name for name in RequestRow._fields if getattr(row, name) != getattr(kept, name)]
     return ", ".join(names)
 
 
