@@ -54,4 +54,4 @@ _CLASS: Final = _class_of_bucket()
 
 def lexicon_counts(word_buckets: NDArray[np.uint32]) -> NDArray[np.intp]:
     """How many words of each list occur, in the order of `LEXICON_NAMES`."""
-    return np.bincount(_CLASS[word_buckets], minlength=len(LEXICON_NAMES) + 1)[1:]
+    return np.bincount(_CLASS.take(word_buckets), minlength=len(LEXICON_NAMES) + 1)[1:]

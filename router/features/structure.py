@@ -194,7 +194,7 @@ def _text_features(
 
 def _choices(read: NDArray[np.uint8], letters: NDArray[np.intp]) -> int:
     """How many of the words of one byte mark an answer to choose, such as "(B)" or a line that starts with "C."."""
-    around = _CHOICE_MARKS[read[letters + _BESIDE]]
+    around = _CHOICE_MARKS.take(read.take(letters + _BESIDE))
     return int(np.count_nonzero((around == _CHOICE_WANTED).all(axis=0)))
 
 

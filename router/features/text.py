@@ -81,7 +81,7 @@ def words_of(padded: bytes) -> tuple[Hashes, NDArray[np.intp], NDArray[np.intp]]
     edges = (inside[1:] != inside[:-1]).nonzero()[0]
     before, last = edges[0::2], edges[1::2]
     running = (codes * _FORWARD[: len(codes)]).cumsum(dtype=np.uint32)
-    raw = (running[last] - running[before]) * _BACKWARD[before]
+    raw = (running.take(last) - running.take(before)) * _BACKWARD.take(before)
     return (raw ^ (raw >> _FOLD_SHIFT)) * _WORD_MIX, before + 1, last - before
 
 

@@ -106,20 +106,20 @@ class Compiled:
         n_words = features.n_words
         if not n_words:
             return x, 0.0
-        rows = self.row_of_bucket[features.hashed]
+        rows = self.row_of_bucket.take(features.hashed)
         known_share = int(np.count_nonzero(rows[:n_words])) / n_words
         rows.sort()
         ends = (rows[1:] != rows[:-1]).nonzero()[0]
         bounds = np.empty(len(ends) + 2, dtype=np.float32)
         bounds[0], bounds[1:-1], bounds[-1] = -1, ends, len(rows) - 1
         distinct = np.empty(len(ends) + 1, dtype=np.int16)
-        distinct[:-1], distinct[-1] = rows[ends], rows[-1]
+        distinct[:-1], distinct[-1] = rows.take(ends), rows[-1]
         weights = bounds[1:] - bounds[:-1]
         np.log1p(weights, out=weights)
-        weights *= self.idf[distinct]
+        weights *= self.idf.take(distinct)
         norm = float(weights @ weights) ** 0.5
         if norm > 0:
-            np.divide(weights @ self.basis[distinct], np.float32(norm), out=x[:dims])
+            np.divide(weights @ self.basis.take(distinct, axis=0), np.float32(norm), out=x[:dims])
         return x, known_share
 
     def layer_of(self, x: Floats) -> tuple[Floats, float, int]:
