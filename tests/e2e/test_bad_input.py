@@ -146,6 +146,8 @@ def test_every_refusal_is_a_ledger_entry_without_a_word_of_its_content(gateway: 
         assert (row.outcome, row.error_code, row.cost_nanousd) == ("rejected", answer.error["code"], 0)
     assert secret.encode() not in (gateway.home / "ledger.sqlite").read_bytes()
     assert secret.encode() not in (gateway.home / "ledger.sqlite-wal").read_bytes()
+    last = answers[-1].headers["x-router-decision-id"]
+    until(lambda: last in gateway.log.read_text(encoding="utf-8"), "the last refusal's line")
     assert secret not in gateway.log.read_text(encoding="utf-8")
 
 

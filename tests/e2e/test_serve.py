@@ -98,7 +98,7 @@ def test_an_edited_policy_is_in_force_and_a_broken_one_is_not(gateway: GatewayPr
     assert broken["broken"].endswith("`balance` is no quality tier; did you mean `balanced`?")
     assert revision_of_an_answer(gateway) == second
     assert metric(gateway, "tollgate_policy_broken") == 1
-    assert gateway.log.read_text().count("did you mean `balanced`?") == 1
+    until(lambda: gateway.log.read_text().count("did you mean `balanced`?") == 1)
 
     # As editors save: a new file takes the old one's name.
     saved = gateway.policy.with_suffix(".tmp")
@@ -155,6 +155,7 @@ def test_keys_are_made_and_revoked_while_it_runs(gateway: GatewayProcess) -> Non
     done = gateway.command("keys", "revoke", made["id"], "--policy", str(gateway.policy))
     assert done.returncode == 0, done.stderr
     until(lambda: ask(gateway, x_api_key=made["key"])[0] == 401)
+    until(lambda: headers["X-Router-Decision-Id"] in gateway.log.read_text())
     text = gateway.log.read_text() + json.dumps(send(decision, x_api_key=made["key"])[1])
     assert made["key"].split("-", 2)[2] not in text
 
