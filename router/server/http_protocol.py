@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, mended where it leaves a request unread or refuses it in words of its own.
+"""uvicorn's HTTP protocol, mended where it leaves a request unread, waits for ever, or refuses in words of its own.
 
 Java's HTTP client offers an upgrade to HTTP/2 beside each first request. The parser takes the body of such a request
 for the new protocol's bytes; a server that does not upgrade has to read it as the body that it is (RFC 9110, 7.8).
@@ -6,18 +6,42 @@ for the new protocol's bytes; a server that does not upgrade has to read it as t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from router.errors import RequestError
+from router.errors import RequestError, RequestTimeoutError
 from router.server.errors import headers_of, openai_error_bytes
 
-STATUS_LINE = b"HTTP/1.1 400 Bad Request\r\n"
+# A head is a few hundred bytes, sent at once: what takes longer or more only holds a connection.
+HEAD_TIMEOUT_S = 30.0
+HEAD_BYTES_MAX = 262_144
+STATUS_LINES = {
+    400: b"HTTP/1.1 400 Bad Request\r\n",
+    408: b"HTTP/1.1 408 Request Timeout\r\n",
+}
+if TYPE_CHECKING:
+    import asyncio
+
 FRAMING = (b"content-length", b"transfer-encoding")
 
 
 class ShapedHttpProtocol(HttpToolsProtocol):
-    """Ignores offers to upgrade, and answers what its parser cannot read as the API answers what it cannot."""
+    """Ignores offers to upgrade, bounds heads, and answers what its parser cannot read as the API answers."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """A client has connected: its first head is due."""
+        super().connection_made(transport)
+        # When the head that is on its way began, and what it weighs so far; None while there is none.
+        self._head_since_s: float | None = self.loop.time()
+        self._head_bytes = 0
+        self._watch = self.loop.call_later(HEAD_TIMEOUT_S, self._check_head)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended."""
+        self._watch.cancel()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived."""
@@ -28,6 +52,31 @@ class ShapedHttpProtocol(HttpToolsProtocol):
             self._read_on(data[offered.args[0] :])
         except httptools.HttpParserError:
             self.send_400_response("")
+        if self._head_since_s is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+                self._refuse(RequestError(f"the request's head has more than {HEAD_BYTES_MAX} bytes"))
+
+    def on_message_begin(self) -> None:
+        """A request's head begins."""
+        self._head_since_s = self.loop.time()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._head_since_s, self._head_bytes = None, 0
+        super().on_headers_complete()
+
+    def _check_head(self) -> None:
+        """Once in a while, not once a request: is a head on its way for too long?"""
+        since_s = self._head_since_s
+        left_s = HEAD_TIMEOUT_S if since_s is None else since_s + HEAD_TIMEOUT_S - self.loop.time()
+        if left_s > 0:
+            self._watch = self.loop.call_later(left_s, self._check_head)
+        elif self._head_bytes:
+            self._refuse(RequestTimeoutError(f"the request's head did not arrive within {HEAD_TIMEOUT_S:g} seconds"))
+        else:
+            self.transport.close()  # it never spoke
 
     def on_message_complete(self) -> None:
         """The request is whole; one with an offer is not yet: its body was left unread."""
@@ -51,7 +100,10 @@ class ShapedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse the request and close: where the next one would begin is anyone's guess."""
         del msg
-        error = RequestError("the request is not HTTP/1.1: an unknown method, or a header that no header can be")
+        self._refuse(RequestError("the request is not HTTP/1.1: an unknown method, or a header that no header can be"))
+
+    def _refuse(self, error: RequestError) -> None:
+        self._head_since_s = None
         body = openai_error_bytes(error)
         headers = [
             (b"content-type", b"application/json"),
@@ -60,7 +112,7 @@ class ShapedHttpProtocol(HttpToolsProtocol):
             *headers_of(error),
         ]
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        self.transport.write(STATUS_LINE + lines + b"\r\n" + body)
+        self.transport.write(STATUS_LINES[error.http_status] + lines + b"\r\n" + body)
         self.transport.close()
 
 

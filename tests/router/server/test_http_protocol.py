@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvicorn
 
-from router.server import create_app
+from router.server import create_app, http_protocol
 from router.server.http_protocol import ShapedHttpProtocol
 from tests.router.server.fakes import parts_of
 
@@ -120,3 +120,50 @@ def test_an_offer_without_a_body_is_served(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=10) as client:
         assert asked(client, head).startswith(b"HTTP/1.1 200 ")
         assert asked(client, head).startswith(b"HTTP/1.1 200 ")
+
+
+def heard(client: socket.socket) -> bytes:
+    answer = b""
+    while part := client.recv(4096):
+        answer += part
+    return answer
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(http_protocol, "HEAD_BYTES_MAX", 4_000)
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_head_that_does_not_end_is_timed_out(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=10) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        head, _, body = heard(client).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in head
+    assert json.loads(body)["error"]["code"] == "request_timeout"
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_the_next_head_on_a_kept_connection_is_timed_out_too(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=10) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        client.sendall(b"GET /healthz HT")
+        assert b"HTTP/1.1 408 " in heard(client)
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_who_never_speaks_is_let_go(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=10) as client:
+        assert heard(client) == b""
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_head_without_end_is_refused_by_its_size(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=10) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nX-Long: " + b"a" * 5_000)
+        head, _, body = heard(client).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert "head" in json.loads(body)["error"]["message"]
