@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from router.errors import ProviderError, ProviderRejectedError, ProviderUnavailableError
+from router.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
 from router.providers.counts import list_in, object_in
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ STATUS_OF_WORD = {
     "overloaded_error": 529,
 }
 HTTP_STATUSES = range(400, 600)
+GATEWAY_TIMEOUT = 504
 
 
 def parse_retry_after_s(text: str | None, now_s: float | None = None) -> float | None:
@@ -110,7 +111,7 @@ def place_of(error: Mapping[str, object]) -> str | None:
 
 
 def status_error(vendor: str, status: int, body: bytes, headers: Mapping[str, str]) -> ProviderError:
-    """The error of an answer that is no success. Vendors bill none of these."""
+    """The error of an answer that is no success. Vendors bill none of these but, perhaps, a 504."""
     error = error_object_of(body)
     if error is None:
         return _error(vendor, status, "no error object", None, headers.get("Retry-After"))
@@ -127,7 +128,7 @@ def event_error(vendor: str, error: Mapping[str, object], *, is_started: bool) -
     code = error.get("code")
     status = code if isinstance(code, int) and code in HTTP_STATUSES else STATUS_OF_WORD.get(word or "", SERVER_FAULT)
     found = _error(vendor, status, word or "unnamed error", place_of(error), None)
-    found.is_billed = is_started
+    found.is_billed = is_started or found.is_billed
     return found
 
 
@@ -138,6 +139,9 @@ def _error(
     message = f"{vendor} answered {status} ({said} at {place})" if place else f"{vendor} answered {status} ({said})"
     if account is None and status in REJECTED:
         return ProviderRejectedError(message, status=status)
+    if account is None and status == GATEWAY_TIMEOUT:
+        # Whoever stands before the model gave up waiting; the model may have worked on, and may be billed.
+        return ProviderTimeoutError(message, status=status, is_billed=True)
     if account is None and (status in BUSY or status >= SERVER_FAULT):
         return ProviderUnavailableError(message, status=status, retry_after_s=parse_retry_after_s(retry_after))
     return ProviderError(message, status=status)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.errors import ProviderError, ProviderRejectedError, ProviderUnavailableError
+from router.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
 from router.providers.refusals import event_error, parse_retry_after_s, status_error
 
 SECRET = "the prompt says 4711 and sk-live-abcdef"
@@ -33,7 +33,7 @@ def openai_error(**error: Any) -> bytes:
         (500, ProviderUnavailableError),
         (502, ProviderUnavailableError),
         (503, ProviderUnavailableError),
-        (504, ProviderUnavailableError),
+        (504, ProviderTimeoutError),
         (529, ProviderUnavailableError),
         (302, ProviderError),
     ],
@@ -42,7 +42,7 @@ def test_the_status_says_what_kind_of_error(status: int, kind: type[ProviderErro
     error = status_error("vendor", status, openai_error(type="some_error"), {})
     assert type(error) is kind
     assert error.status == status
-    assert not error.is_billed
+    assert error.is_billed == (status == 504), "only there the model may have worked"
     assert error.message == f"vendor answered {status} (some_error)"
 
 
