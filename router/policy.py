@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from router.chat import Wire
 
 ModelTier: TypeAlias = Literal["economy", "standard", "premium"]
+Check: TypeAlias = Literal["refusal", "truncation", "schema", "tool_call", "empty", "looping"]
+CHECK_NAMES: tuple[Check, ...] = ("refusal", "truncation", "schema", "tool_call", "empty", "looping")
 MODEL_TIERS: tuple[ModelTier, ...] = ("economy", "standard", "premium")
 PREMIUM_TIER_TOLERANCE = 0.0
 
