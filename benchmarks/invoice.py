@@ -53,11 +53,15 @@ class Attempt:
 
 @dataclass(slots=True)
 class Verdict:
-    """Attempts by class, money by class, and the attempts that no class explains."""
+    """Attempts by class, money by class, and the attempts that no class explains.
+
+    ``off_nanousd`` sums how far each attempt's charge lies from its bill, whichever is more: errors do not cancel out.
+    """
 
     attempts: Counter[str] = field(default_factory=Counter)
     charged_nanousd: Counter[str] = field(default_factory=Counter)
     billed_nanousd: Counter[str] = field(default_factory=Counter)
+    off_nanousd: Counter[str] = field(default_factory=Counter)
     by_cause: dict[str, Counter[str]] = field(default_factory=dict)
     unexplained: list[dict[str, object]] = field(default_factory=list)
 
@@ -66,9 +70,10 @@ class Verdict:
         self.attempts[name] += 1
         self.charged_nanousd[name] += charged
         self.billed_nanousd[name] += billed
+        self.off_nanousd[name] += abs(charged - billed)
         if cause:
             self.by_cause.setdefault(f"{name}: {cause}", Counter()).update(
-                attempts=1, charged_nanousd=charged, billed_nanousd=billed
+                attempts=1, charged_nanousd=charged, billed_nanousd=billed, off_nanousd=abs(charged - billed)
             )
         if name in UNEXPLAINED:
             found = {"attempt": attempt_id, "class": name, "charged_nanousd": charged, "billed_nanousd": billed}
@@ -82,6 +87,7 @@ class Verdict:
                     "attempts": self.attempts[name],
                     "charged_nanousd": self.charged_nanousd[name],
                     "billed_nanousd": self.billed_nanousd[name],
+                    "off_nanousd": self.off_nanousd[name],
                 }
                 for name in (*EXPLAINED, *UNEXPLAINED)
             },

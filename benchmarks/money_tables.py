@@ -25,7 +25,7 @@ def print_result(figures: dict[str, Any]) -> None:
     console.print(_books(figures["books"]))
     console.print(_classes(figures["vendors"]))
     for cause, row in figures["vendors"]["by_cause"].items():
-        sums = f"charged {usd_of(row['charged_nanousd'])}, billed {usd_of(row['billed_nanousd'])}"
+        sums = ", ".join(f"{column} {usd_of(row[f'{column}_nanousd'])}" for column in ("charged", "billed", "off"))
         console.print(f"  {cause}: {row['attempts']} ({sums})")
     console.print(_tiers(figures["tiers"]))
     console.print(_premium(figures["premium"]))
@@ -49,10 +49,12 @@ def _books(books: dict[str, int]) -> Table:
 
 
 def _classes(vendors: dict[str, Any]) -> Table:
-    table = _table("ledger against the vendors' bill, call by call", "class", "attempts", "charged USD", "billed USD")
+    title = "ledger against the vendors' bill, call by call; off: how far each charge lies from its bill, summed"
+    table = _table(title, "class", "attempts", "charged USD", "billed USD", "off USD")
     for name in (*EXPLAINED, *UNEXPLAINED):
         row = vendors["classes"][name]
-        table.add_row(name, str(row["attempts"]), usd_of(row["charged_nanousd"]), usd_of(row["billed_nanousd"]))
+        amounts = (usd_of(row[f"{column}_nanousd"]) for column in ("charged", "billed", "off"))
+        table.add_row(name, str(row["attempts"]), *amounts)
     return table
 
 

@@ -13,10 +13,10 @@ from router.bill import Bill
 from router.catalog import cost_nanousd, hold_nanousd
 from router.decision import receipt_of
 from router.errors import LedgerUnavailableError
+from router.estimate import NOTHING_SEEN, Expected, estimate_of
 from router.ledger import Intent, Rejection, Settlement
 from router.savings import premium_cost_of
 from router.token_priors import hold_tokens_of
-from router.tokens import TokenUsage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from router.clock import Clock
     from router.decision import Candidate, CostRange, Decision
     from router.errors import RouterError
+    from router.estimate import Seen
     from router.ledger import Outcome, Subject, UsageSource
     from router.policy import Policy
     from router.ports import Ledger, Observer
-    from router.tokens import Usage
+    from router.tokens import TokenUsage, Usage
 
 
 @dataclass(slots=True)
@@ -64,6 +65,7 @@ class Hold:
 
     account: Account
     intent: Intent
+    request: Request
     candidate: Candidate
     policy: Policy
     ledger: Ledger
@@ -88,26 +90,19 @@ class Hold:
         if self.first_byte_ms is None:
             self.first_byte_ms = self.elapsed_ms()
 
-    def estimated_tokens(self, output_bytes: int = 0) -> TokenUsage:
-        """What the attempt is taken to have used where the vendor did not say: what was expected, or seen if more."""
-        seen = -(-output_bytes // 4)
-        return TokenUsage(
-            input_uncached=self.candidate.input_tokens, output_text=max(self.candidate.output_tokens, seen)
-        )
-
     def settle(
         self,
         usage: Usage | None,
         outcome: Outcome,
         *,
-        output_bytes: int = 0,
+        seen: Seen = NOTHING_SEEN,
         finish_reason: FinishReason | None = None,
         error: RouterError | None = None,
     ) -> None:
-        """Charge what the vendor reported, or the estimate where it reported nothing, and end the request."""
+        """Charge what the vendor reported, or the estimate from what was seen, and end the request."""
         if self.is_settled:
             return
-        tokens, source = self._spent(usage, output_bytes)
+        tokens, source = self._spent(usage, seen)
         model = self.policy.models[self.intent.model]
         premium = premium_cost_of(tokens, model, self.policy.premium_model)
         self._close(tokens, source, premium, outcome, finish_reason=finish_reason, error=error)
@@ -115,24 +110,39 @@ class Hold:
             self.account.learn(self.intent.model, tokens, self.clock.monotonic_s())
         self.account.finish(self.observer)
 
-    def fail(self, error: RouterError, *, is_billed: bool, usage: Usage | None = None) -> None:
+    def fail(
+        self, error: RouterError, *, is_billed: bool, usage: Usage | None = None, seen: Seen = NOTHING_SEEN
+    ) -> None:
         """Charge nothing where the vendor certainly did not bill, else the usage or the estimate.
 
         Another attempt may follow.
         """
         if is_billed:
-            tokens, source = self._spent(usage)
+            tokens, source = self._spent(usage, seen)
             self._close(tokens, source, None, "failed", error=error)
         else:
             self._close(None, "none", None, "failed", error=error)
 
-    def abandon(self, usage: Usage | None = None) -> None:
+    def abandon(self, usage: Usage | None = None, seen: Seen = NOTHING_SEEN) -> None:
         """Charge the usage or the estimate: cut off from our side while the vendor may have been working."""
-        tokens, source = self._spent(usage)
+        tokens, source = self._spent(usage, seen)
         self._close(tokens, source, None, "client_left")
 
-    def _spent(self, usage: Usage | None, output_bytes: int = 0) -> tuple[TokenUsage, UsageSource]:
-        return (self.estimated_tokens(output_bytes), "estimated") if usage is None else (usage.tokens, usage.source)
+    def _spent(self, usage: Usage | None, seen: Seen) -> tuple[TokenUsage, UsageSource]:
+        if usage is not None:
+            return usage.tokens, usage.source
+        return estimate_of(self.policy.models[self.intent.model], self._expected(), seen), "estimated"
+
+    def _expected(self) -> Expected:
+        return Expected(
+            input_tokens=self.candidate.input_tokens,
+            cached_tokens=self.candidate.cached_tokens,
+            output_tokens=self.candidate.output_tokens,
+            input_tokens_max=_input_tokens_max(self.request),
+            output_tokens_max=self.candidate.output_tokens_max,
+            may_write_cache=self.request.asks_for_caching,
+            reasoning_effort=self.request.reasoning_effort,
+        )
 
     def _close(
         self,
@@ -207,9 +217,7 @@ class Admission:
         candidate = decision.candidate(model)
         chosen = policy.models[model]
         now_ms = self.clock.now_ms()
-        input_tokens_max = hold_tokens_of(
-            body_bytes=request.body_bytes, messages=len(request.messages), images=len(request.images)
-        )
+        input_tokens_max = _input_tokens_max(request)
         intent = Intent(
             subject=account.subject,
             attempt=account.attempts,
@@ -228,4 +236,8 @@ class Admission:
             if account.last is None:
                 self.observer.request_rejected(Rejection(account.subject, now_ms, error.code))
             raise
-        return Hold(account, intent, candidate, policy, self.ledger, self.observer, self.clock, place)
+        return Hold(account, intent, request, candidate, policy, self.ledger, self.observer, self.clock, place)
+
+
+def _input_tokens_max(request: Request) -> int:
+    return hold_tokens_of(body_bytes=request.body_bytes, messages=len(request.messages), images=len(request.images))

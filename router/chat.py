@@ -236,7 +236,7 @@ class ToolCallDelta:
 class RawFrames:
     """Whole SSE frames of the caller's own wire, to be forwarded as they are; they hold neither usage nor the end mark.
 
-    ``output_bytes`` is how many bytes of answer they carry, for the estimate when the stream breaks.
+    ``output_bytes`` is about how many bytes of answer they carry, for the estimate when no usage comes.
     """
 
     data: bytes

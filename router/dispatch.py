@@ -11,7 +11,9 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from router.chat import Reply
 from router.errors import ProviderError, ProviderRejectedError, ProviderUnavailableError, RouterError
+from router.estimate import Seen, seen_in_reply
 from router.ledger import Rejection
 from router.ports import Call
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from router.admission import Account, Admission, Hold
-    from router.chat import Reply, Request, Wire
+    from router.chat import Request, Wire
     from router.clock import Clock
     from router.cooldown import Cooldowns
     from router.decision import Decision
@@ -128,12 +130,12 @@ class Dispatch:
             return error, hold
         except RouterError as error:
             # The ledger lost its disk: the vendor is paid, and what it answered goes to nobody.
-            hold.fail(error, is_billed=True, usage=getattr(answer, "usage", None))
+            hold.fail(error, is_billed=True, usage=getattr(answer, "usage", None), seen=_seen_in(answer))
             await _let_go(answer)
             raise
         except BaseException:
             # Cancelled: the vendor may be billing, and nobody will hear the answer.
-            hold.abandon(getattr(answer, "usage", None))
+            hold.abandon(getattr(answer, "usage", None), _seen_in(answer))
             await _let_go(answer)
             raise
         self.cooldowns.succeeded(model)
@@ -173,6 +175,13 @@ def within(upstream: Upstream, left_s: float) -> Upstream:
     connect_s = min(upstream.connect_timeout_s, left_s / 2)
     first_byte_s = min(upstream.first_byte_timeout_s, left_s - connect_s)
     return replace(upstream, connect_timeout_s=connect_s, first_byte_timeout_s=first_byte_s)
+
+
+def _seen_in(answer: object) -> Seen:
+    """What is known of an answer that will go to nobody: a whole one, a stream that has begun, or none."""
+    if isinstance(answer, Reply):
+        return seen_in_reply(answer)
+    return Seen(counted=getattr(answer, "usage_so_far", None))
 
 
 async def _let_go(answer: object) -> None:

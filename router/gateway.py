@@ -17,6 +17,7 @@ from router.admission import Account
 from router.decide import decide
 from router.dispatch import Job
 from router.errors import RouterError
+from router.estimate import NOTHING_SEEN, seen_in_reply
 from router.ledger import Rejection
 from router.stream import AnswerStream, Background
 from router.subject import refused_subject_of, subject_of
@@ -79,7 +80,8 @@ class Gateway:
             error.decision_id = job.decision.decision_id
             raise
         hold.vendor_id = reply.vendor_id
-        hold.settle(reply.usage, "answered", finish_reason=reply.finish_reason)
+        seen = seen_in_reply(reply) if reply.usage is None else NOTHING_SEEN
+        hold.settle(reply.usage, "answered", finish_reason=reply.finish_reason, seen=seen)
         return Answer(reply, hold.bill())
 
     async def open_stream(self, request: Request, caller: Caller, terms: Terms) -> AnswerStream:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from router.chat import Reply, Request, StreamEvent, Surface
     from router.ledger import Intent, Line, Rejection, RequestQuery, RequestRow, RequestTotals, Settlement
     from router.policy import PolicyModel, Upstream
+    from router.tokens import TokenUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,26 @@ class Call:
 
 
 class ReplyStream(Protocol):
-    """An open stream: iterate its events once, and close it on every path."""
+    """An open stream: iterate its events once, and close it on every path.
+
+    ``usage_so_far`` is what the vendor has counted before the end, None where it says nothing until then: the input as
+    it bills it, and the output up to here, 0 where it does not count that yet.
+    """
+
+    @property
+    def usage_so_far(self) -> TokenUsage | None:
+        """What the vendor has counted up to here."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[StreamEvent]:
         """The events, in order; raises ProviderError when the stream breaks."""
+        ...
+
+    def pass_over(self) -> bool:
+        """After a ProviderError: whether only one event could not be read, so that the iteration may go on behind it.
+
+        What comes then is no whole answer, but its end may still tell the usage.
+        """
         ...
 
     async def aclose(self) -> None:

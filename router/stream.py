@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from router.chat import Finish, RawFrames, StreamStart, TextDelta, ThinkingDelta, ToolCallDelta, UsageReport
 from router.errors import ProviderError
+from router.estimate import NOTHING_SEEN, Seen, call_bytes_of
 from router.prompt import encode_text
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class AnswerStream:
     """The events of one streamed answer. ``bill`` is set once the iteration has ended.
 
     Iterate once. When the client leaves, call ``aclose``: vendors bill on after a disconnect, so the rest is read in
-    the background up to its usage, within the policy's bounds; past them the estimate is charged and marked.
+    the background up to its usage, within the policy's bounds; past them the estimate is charged and marked. The same
+    happens behind an event that could not be read: the client is told at once that the stream broke.
     """
 
     def __init__(self, stream: ReplyStream, hold: Hold, job: Job, *, background: Background) -> None:
@@ -57,7 +59,10 @@ class AnswerStream:
         self._hold = hold
         self._job = job
         self._background = background
-        self._output_bytes = 0
+        self._text_bytes = 0
+        self._continuation_bytes = 0
+        self._code_bytes = 0
+        self._thinking_bytes = 0
         self._is_left = False
         self._finish: FinishReason | None = None
         self.usage: Usage | None = None
@@ -94,8 +99,11 @@ class AnswerStream:
             self._settle("answered")
             raise
         except ProviderError as error:
-            await self._stream.aclose()
-            self._settle("broken", error)
+            if self._stream.pass_over():
+                self._read_on("broken", error)
+            else:
+                await self._stream.aclose()
+                self._settle("broken", error)
             raise
         self._note(event)
         return event
@@ -103,15 +111,27 @@ class AnswerStream:
     async def aclose(self) -> None:
         """The client has left, or the answer is over; safe on every path and more than once."""
         if not self._hold.is_settled and not self._is_left:
-            self._is_left = True
-            self._background.spawn(self._drain())
+            self._read_on("client_left")
+
+    def _read_on(self, outcome: Outcome, error: ProviderError | None = None) -> None:
+        self._is_left = True
+        self._background.spawn(self._drain(outcome, error))
 
     def _note(self, event: StreamEvent) -> None:
         match event:
             case RawFrames(output_bytes=size):
-                self._output_bytes += size
-            case TextDelta(text=text) | ThinkingDelta(text=text) | ToolCallDelta(arguments=text):
-                self._output_bytes += len(text) if text.isascii() else len(encode_text(text))
+                self._text_bytes += size
+            case TextDelta(text=text):
+                if text.isascii():
+                    self._text_bytes += len(text)
+                else:
+                    size = len(encode_text(text))
+                    self._text_bytes += size
+                    self._continuation_bytes += size - len(text)
+            case ToolCallDelta(name=name, arguments=text):
+                self._code_bytes += call_bytes_of(name, text)
+            case ThinkingDelta(text=text):
+                self._thinking_bytes += len(text) if text.isascii() else len(encode_text(text))
             case Finish(reason=reason):
                 self._finish = reason
             case UsageReport(usage=usage):
@@ -120,20 +140,44 @@ class AnswerStream:
                 self._hold.vendor_id = vendor_id
 
     def _settle(self, outcome: Outcome, error: ProviderError | None = None) -> None:
-        self._hold.settle(self.usage, outcome, output_bytes=self._output_bytes, finish_reason=self._finish, error=error)
+        seen = NOTHING_SEEN if self.usage is not None else self._seen()
+        self._hold.settle(self.usage, outcome, seen=seen, finish_reason=self._finish, error=error)
         self.bill = self._hold.bill()
 
-    async def _drain(self) -> None:
+    def _seen(self) -> Seen:
+        return Seen(
+            text_bytes=self._text_bytes,
+            continuation_bytes=self._continuation_bytes,
+            code_bytes=self._code_bytes,
+            thinking_bytes=self._thinking_bytes,
+            is_whole=self._finish is not None,
+            is_cut=self._finish == "length",
+            counted=self._stream.usage_so_far,
+        )
+
+    def _seen_bytes(self) -> int:
+        return self._text_bytes + self._code_bytes + self._thinking_bytes
+
+    async def _drain(self, outcome: Outcome, error: ProviderError | None) -> None:
         upstream = self._job.policy.upstream
-        left_at = self._output_bytes
+        bytes_max = self._seen_bytes() + upstream.drain_bytes_max
         try:
             async with asyncio.timeout(upstream.drain_s):
-                async for event in self._events:
-                    self._note(event)
-                    if self._output_bytes - left_at > upstream.drain_bytes_max:
-                        break
+                while await self._is_drained_to_a_hole(bytes_max):
+                    pass
         except (ProviderError, TimeoutError):
             pass  # what was learned until now is settled below
         finally:
-            self._settle("client_left")
+            self._settle(outcome, error)
             await self._stream.aclose()
+
+    async def _is_drained_to_a_hole(self, bytes_max: int) -> bool:
+        """Read on; True where it stopped at an event that cannot be read and more follows behind it."""
+        try:
+            async for event in self._events:
+                self._note(event)
+                if self._seen_bytes() > bytes_max:
+                    return False
+        except ProviderError:
+            return self._stream.pass_over()
+        return False

@@ -25,6 +25,7 @@ from router.tokens import TokenUsage, Usage
 
 if TYPE_CHECKING:
     from collections import deque
+    from collections.abc import Iterator
 
     from router.chat import FinishReason, Part, StreamEvent
 
@@ -97,6 +98,7 @@ class AnthropicEvents:
     """A stream's events; tools are numbered by themselves, as Chat Completions numbers them."""
 
     def __init__(self) -> None:
+        self._frames: Iterator[bytes] = iter(())
         self._is_started = False
         self._usage: dict[str, object] = {}
         self._tool_index: dict[object, int] = {}
@@ -105,7 +107,12 @@ class AnthropicEvents:
 
     def feed(self, block: bytes, events: deque[StreamEvent]) -> None:
         """Append the events of some whole frames. Raises ProviderError when one of them says so or is no JSON."""
-        for data in datas_of(block):
+        self._frames = iter(datas_of(block))
+        self.go_on(events)
+
+    def go_on(self, events: deque[StreamEvent]) -> None:
+        """The same for the frames behind one that could not be read."""
+        for data in self._frames:
             event = parse_data(data, VENDOR)
             match event.get("type"):
                 case "content_block_delta":
@@ -126,6 +133,11 @@ class AnthropicEvents:
                     self.is_ended = True
                 case "error":
                     raise event_error(VENDOR, object_in(event, "error"), is_started=self._is_started)
+
+    def usage_so_far(self) -> TokenUsage | None:
+        """The start tells the input in its buckets; the output is counted at the end."""
+        usage = usage_of({**self._usage, "output_tokens": self._usage.get("output_tokens") or 0})
+        return None if usage is None else usage.tokens
 
     def finish(self, events: deque[StreamEvent]) -> None:
         """Raises ProviderError, billed, unless the end mark was seen."""

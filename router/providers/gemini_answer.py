@@ -27,6 +27,7 @@ from router.tokens import TokenUsage, Usage
 
 if TYPE_CHECKING:
     from collections import deque
+    from collections.abc import Iterator
 
     from router.chat import FinishReason, Part, StreamEvent
 
@@ -107,6 +108,7 @@ class GeminiEvents:
     is_ended = False
 
     def __init__(self) -> None:
+        self._frames: Iterator[bytes] = iter(())
         self._vendor_id: str | None = None
         self._finish = ""
         self._calls = 0
@@ -114,7 +116,12 @@ class GeminiEvents:
 
     def feed(self, block: bytes, events: deque[StreamEvent]) -> None:
         """Append the events of some whole frames. Raises ProviderError when one of them says so or is no JSON."""
-        for data in datas_of(block):
+        self._frames = iter(datas_of(block))
+        self.go_on(events)
+
+    def go_on(self, events: deque[StreamEvent]) -> None:
+        """The same for the frames behind one that could not be read."""
+        for data in self._frames:
             chunk = parse_data(data, VENDOR)
             if "error" in chunk:
                 raise event_error(VENDOR, object_in(chunk, "error"), is_started=self._vendor_id is not None)
@@ -131,6 +138,10 @@ class GeminiEvents:
                 for part in parts_of(parts, self._vendor_id, self._calls):
                     events.append(self._delta(part))
                 self._finish = text_in(candidate, "finishReason") or self._finish
+
+    def usage_so_far(self) -> TokenUsage | None:
+        """Every frame counts what was generated up to its end."""
+        return None if self._usage is None else self._usage.tokens
 
     def finish(self, events: deque[StreamEvent]) -> None:
         """Raises ProviderError, billed, unless a finish reason was seen."""

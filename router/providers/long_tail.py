@@ -164,6 +164,15 @@ class LongTailStream:
     def __aiter__(self) -> AsyncIterator[StreamEvent]:
         return self._events()
 
+    @property
+    def usage_so_far(self) -> TokenUsage | None:
+        """None: litellm hands on no count before the last."""
+        return None
+
+    def pass_over(self) -> bool:
+        """Behind an event that litellm could not read there is nothing to be had."""
+        return False
+
     async def _next(self, timeout_s: float) -> dict[str, object] | None:
         try:
             async with asyncio.timeout(timeout_s):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import orjson
+
 from router.chat import (
     Finish,
     RawFrames,
@@ -38,9 +40,10 @@ FINISH: dict[str, FinishReason] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
-# Hosts send about a token a frame, and a token is about four bytes of text.
+# A frame holds at least a token, and a token is about four bytes of text.
 FRAME_OUTPUT_BYTES = 4
 FRAME_END = b"\n\n"
+EMPTY_DELTA = b'{"content":""}'
 # One pattern a mark: each begins with a literal, which is searched for as fast as memory is read.
 MUST_PARSE = tuple(
     re.compile(mark) for mark in (rb'"usage"(?!: ?null)', rb'"finish_reason"(?!: ?null)', rb'"error"', rb"\[DONE\]")
@@ -107,6 +110,12 @@ def plain_end(block: bytes) -> int:
     return end if block.count(b"}" + FRAME_END, 0, end) == block.count(FRAME_END, 0, end) else 0
 
 
+def frame_bytes_of(frame: bytes, chunk: dict[str, object]) -> int:
+    """How long a frame of this host's is without a word of answer, by its first: all name the same id and model."""
+    delta = object_in(next(iter(list_in(chunk, "choices")), None), "delta")
+    return len(frame) + len(FRAME_END) - len(orjson.dumps(delta)) + len(EMPTY_DELTA)
+
+
 class OpenAiEvents:
     """A stream's events. With ``is_raw``, plain frames are forwarded as bytes, several to an event."""
 
@@ -115,6 +124,10 @@ class OpenAiEvents:
         self._is_raw = is_raw
         self._is_started = False
         self._has_finish = False
+        self._frames: Iterator[bytes] = iter(())
+        self._frame_bytes = 0
+        self._counted: Usage | None = None
+        self._is_reported = False
         self.is_ended = False
 
     def feed(self, block: bytes, events: deque[StreamEvent]) -> None:
@@ -128,19 +141,24 @@ class OpenAiEvents:
         if self._is_raw and block:
             end = plain_end(block)
             if end:
-                events.append(RawFrames(block[:end], FRAME_OUTPUT_BYTES * block.count(FRAME_END, 0, end)))
+                events.append(self._raw_frames(block[:end], block.count(FRAME_END, 0, end)))
                 block = block[end:]
         self._feed_each(block, events)
 
     def _feed_each(self, block: bytes, events: deque[StreamEvent]) -> None:
-        for frame in block.split(FRAME_END):
+        self._frames = iter(block.split(FRAME_END))
+        self.go_on(events)
+
+    def go_on(self, events: deque[StreamEvent]) -> None:
+        """Append the events of the frames behind one that could not be read. Raises as ``feed`` does."""
+        for frame in self._frames:
             data = data_of(frame) if frame else None
             if data is None:
                 continue
             if data == DONE:
                 self.is_ended = True
             elif self._is_raw and self._is_started and plain_end(frame + FRAME_END):
-                events.append(RawFrames(frame + FRAME_END, FRAME_OUTPUT_BYTES))
+                events.append(self._raw_frames(frame + FRAME_END, 1))
             else:
                 self._parse(frame, data, events)
 
@@ -150,6 +168,15 @@ class OpenAiEvents:
             events.append(Finish("stop"))
         elif not self._has_finish:
             raise ProviderError(f"{self._vendor} ended its stream without an end", is_billed=True)
+        if self._counted is not None and not self._is_reported:
+            events.append(UsageReport(self._counted))
+
+    def usage_so_far(self) -> TokenUsage | None:
+        """Most hosts count at the end alone; some count in every frame."""
+        return None if self._counted is None else self._counted.tokens
+
+    def _raw_frames(self, data: bytes, frames: int) -> RawFrames:
+        return RawFrames(data, max(FRAME_OUTPUT_BYTES * frames, len(data) - self._frame_bytes * frames))
 
     def _parse(self, frame: bytes, data: bytes, events: deque[StreamEvent]) -> None:
         chunk = parse_data(data, self._vendor)
@@ -159,13 +186,14 @@ class OpenAiEvents:
             raise event_error(self._vendor, said, is_started=self._is_started)
         if not self._is_started:
             self._is_started = True
+            self._frame_bytes = frame_bytes_of(frame, chunk)
             events.append(StreamStart(text_in(chunk, "id"), text_in(chunk, "model")))
         # A frame that carries usage is not forwarded: the last chunk, with its money, is the surface's to write.
         is_forwarded = self._is_raw and chunk.get("usage") is None
         choices = list_in(chunk, "choices")
         if choices:
             if is_forwarded:
-                events.append(RawFrames(frame + FRAME_END, FRAME_OUTPUT_BYTES))
+                events.append(self._raw_frames(frame + FRAME_END, 1))
             else:
                 events.extend(delta_events(object_in(choices[0], "delta")))
             word = choices[0].get("finish_reason")
@@ -174,7 +202,11 @@ class OpenAiEvents:
                 events.append(Finish(finish_of(word), is_forwarded=is_forwarded))
         usage = usage_of(chunk.get("usage") or object_in(chunk, "x_groq").get("usage"))
         if usage is not None:
-            events.append(UsageReport(usage))
+            self._counted = usage
+            # Some hosts count in every frame: until the answer ends, what they say is no final count.
+            if self._has_finish or not choices:
+                self._is_reported = True
+                events.append(UsageReport(usage))
 
 
 def delta_events(delta: dict[str, object]) -> Iterator[StreamEvent]:

@@ -76,12 +76,16 @@ def datas_of(block: bytes) -> list[bytes]:
     return [data for frame in block.split(b"\n\n") if frame and (data := data_of(frame)) is not None]
 
 
+class MalformedEventError(ProviderError):
+    """One event is no JSON object; those behind it can be read."""
+
+
 def parse_data(data: bytes, vendor: str) -> dict[str, object]:
-    """A frame's JSON object. Raises ProviderError, billed."""
+    """A frame's JSON object. Raises MalformedEventError, billed."""
     try:
         parsed = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise ProviderError(f"{vendor} sent an event that is not JSON", is_billed=True) from error
+        raise MalformedEventError(f"{vendor} sent an event that is not JSON", is_billed=True) from error
     if not isinstance(parsed, dict):
-        raise ProviderError(f"{vendor} sent an event that is not an object", is_billed=True)
+        raise MalformedEventError(f"{vendor} sent an event that is not an object", is_billed=True)
     return parsed

@@ -10,11 +10,12 @@ import aiohttp
 
 from router.errors import ProviderError, ProviderTimeoutError
 from router.providers.http import wait_between_bytes
-from router.providers.sse import FrameReader
+from router.providers.sse import FrameReader, MalformedEventError
 
 if TYPE_CHECKING:
     from router.chat import StreamEvent
     from router.policy import Upstream
+    from router.tokens import TokenUsage
 
 # Vendors close right after their end mark; one that does not costs its connection, not the client's time.
 END_GRACE_S = 0.2
@@ -27,6 +28,14 @@ class EventParser(Protocol):
 
     def feed(self, block: bytes, events: deque[StreamEvent]) -> None:
         """Append the events of some whole frames. Raises ProviderError, after appending what came before."""
+        ...
+
+    def go_on(self, events: deque[StreamEvent]) -> None:
+        """Append the events of the frames behind the one that ``feed`` could not read. Raises as it does."""
+        ...
+
+    def usage_so_far(self) -> TokenUsage | None:
+        """The input as the vendor bills it, and the output that it has counted, where it says so before the end."""
         ...
 
     def finish(self, events: deque[StreamEvent]) -> None:
@@ -81,6 +90,22 @@ class HttpStream:
                 raise StopAsyncIteration
             await self._read()
         return self._events.popleft()
+
+    @property
+    def usage_so_far(self) -> TokenUsage | None:
+        """What the vendor has counted up to here."""
+        return self._parser.usage_so_far()
+
+    def pass_over(self) -> bool:
+        """Whether the failure was one event that could not be read; those behind it follow."""
+        if not isinstance(self._failure, MalformedEventError) or self._is_over:
+            return False
+        self._failure = None
+        try:
+            self._parser.go_on(self._events)
+        except ProviderError as error:
+            self._failure = error
+        return True
 
     async def _read(self) -> None:
         """One network read; a failure is kept until the events before it are taken."""

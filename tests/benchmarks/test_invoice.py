@@ -59,6 +59,19 @@ def test_each_case_has_its_class(lines: list[Line], bill: list[dict[str, Any]], 
     assert verdict.shown()["classes"][expected]["attempts"] == 1  # type: ignore[index]
 
 
+def test_how_far_charges_lie_from_their_bills_does_not_cancel_out() -> None:
+    def lines(name: str) -> list[Line]:
+        settled = settlement_line(decision_id=name, usage_source="estimated", outcome="broken", cost_nanousd=100)
+        return [intent_line(decision_id=name), settled]
+
+    attempts = [*attempts_of(lines("a")), *attempts_of(lines("b"))]
+    bill = [bill_line(f"{name}-1", f"0.000000{nano}", "torn_stream") for name, nano in (("a", "070"), ("b", "130"))]
+    verdict = verdict_of(attempts, bill)
+    assert verdict.charged_nanousd[invoice.ESTIMATED] == verdict.billed_nanousd[invoice.ESTIMATED] == 200
+    assert verdict.off_nanousd[invoice.ESTIMATED] == 60
+    assert verdict.by_cause[f"{invoice.ESTIMATED}: torn_stream"]["off_nanousd"] == 60
+
+
 def test_a_call_that_was_billed_twice_is_found() -> None:
     verdict = judged([intent_line(), settlement_line()], bill_line(), bill_line())
     assert dict(verdict.attempts) == {invoice.EQUAL: 1, invoice.DOUBLED_BILL: 1}

@@ -19,7 +19,7 @@ from tests.lines import intent_line, settlement_line
 def row(decision_id: str = "d1", **changes: Any) -> RequestRow:
     folded = fold_lines([intent_line(decision_id), settlement_line(decision_id)])
     assert folded is not None
-    return replace(folded, **changes)
+    return folded._replace(**changes)
 
 
 TOLD = Told(0, "balanced", "chat", is_streamed=False, decision_id="d1", cost_nanousd=1_234_567, error=None)

@@ -23,6 +23,7 @@ from router.errors import (
 )
 from router.ledger import RequestQuery
 from router.stores import open_ledger
+from router.tokens import TokenUsage
 from tests.builders import request_of
 from tests.router.scripted import (
     ANY,
@@ -59,7 +60,16 @@ def steps(answer: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
 
 
 PLAIN = steps(st.sampled_from([reply_of(), reply_of(usage=None)]))
-STREAMED = steps(st.builds(lambda events: ScriptedStream([StreamStart("m", "x"), *events, Finish("stop")]), EVENTS))
+STREAMED = steps(
+    st.builds(
+        lambda events, counted, is_legible: ScriptedStream(
+            [StreamStart("m", "x"), *events, Finish("stop")], usage_so_far=counted, is_legible=is_legible
+        ),
+        EVENTS,
+        st.sampled_from([None, TokenUsage(70, 30), TokenUsage(10**9)]),
+        st.booleans(),
+    )
+)
 
 
 def wait_or_fail(pause_s: float | None) -> Any:

@@ -107,11 +107,16 @@ WHOLE: tuple[StreamEvent, ...] = (
 
 @dataclass
 class ScriptedStream:
-    """Events in order; a number is a pause in seconds, an exception is raised at its place."""
+    """Events in order; a number is a pause in seconds, an exception is raised at its place.
+
+    With ``is_legible`` the events behind an exception can be read.
+    """
 
     script: Sequence[StreamEvent | BaseException | float] = WHOLE
     at: int = 0
     closes: int = 0
+    usage_so_far: TokenUsage | None = None
+    is_legible: bool = False
 
     def __aiter__(self) -> ScriptedStream:
         return self
@@ -128,6 +133,9 @@ class ScriptedStream:
                 raise step
             return step
         raise StopAsyncIteration
+
+    def pass_over(self) -> bool:
+        return self.is_legible
 
     async def aclose(self) -> None:
         self.closes += 1

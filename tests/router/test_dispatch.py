@@ -14,6 +14,7 @@ from router.errors import (
     ProviderUnavailableError,
 )
 from router.policy import Upstream
+from router.tokens import TokenUsage
 from tests.builders import request_of
 from tests.router.scripted import (
     ANY,
@@ -311,6 +312,24 @@ def test_cancelled_while_the_disk_is_slow_the_stream_that_nobody_reads_is_closed
     leap(cancelled_at(stage, 5.0, is_streamed=True))
     assert stream.closes == 1
     assert stage.ledger.settlements()[0].usage_source == "estimated"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (reply_of("word " * 1_000, usage=None), TokenUsage(input_uncached=0, output_text=1_250)),
+        (ScriptedStream(usage_so_far=TokenUsage(70, 30)), TokenUsage(70, 30, output_text=48)),
+    ],
+)
+def test_what_is_known_of_an_answer_that_goes_to_nobody_is_charged(answer: Any, expected: TokenUsage) -> None:
+    stage = Stage({CHEAP: [answer]})
+    stage.ledger.before_sync = lambda: asyncio.sleep(50.0)
+    leap(cancelled_at(stage, 5.0, is_streamed=isinstance(answer, ScriptedStream)))
+    (settlement,) = stage.ledger.settlements()
+    assert (settlement.outcome, settlement.usage_source) == ("client_left", "estimated")
+    assert settlement.tokens is not None
+    assert settlement.tokens.output_tokens == expected.output_tokens
+    assert settlement.tokens.cache_read == expected.cache_read
 
 
 async def lost() -> None:

@@ -68,6 +68,15 @@ def test_an_answer_without_usage_is_charged_by_estimate_and_marked() -> None:
     assert answer.bill.cost_nanousd > 0
 
 
+@pytest.mark.parametrize(("text", "output_tokens"), [("Paris.", 2), ("word " * 1_000, 1_250)])
+def test_an_answer_without_usage_is_charged_at_the_length_that_it_has(text: str, output_tokens: int) -> None:
+    stage = Stage({CHEAP: [reply_of(text, usage=None)]})
+    leap(stage.gateway.answer(request_of(), NOBODY, ANY))
+    (settlement,) = stage.ledger.settlements()
+    assert settlement.tokens is not None
+    assert settlement.tokens.output_tokens == output_tokens
+
+
 def test_premium_compared_with_itself_saves_exactly_nothing() -> None:
     stage = Stage({DEAR: [reply_of()]})
     answer = leap(stage.gateway.answer(request_of(), NOBODY, PREMIUM))

@@ -7,6 +7,9 @@ import pytest
 
 from router.chat import Finish, RawFrames, StreamStart, TextDelta, ThinkingDelta, ToolCallDelta, UsageReport
 from router.errors import ProviderError, ProviderTimeoutError
+from router.token_priors import UNKNOWN
+from router.tokens import TokenUsage
+from router.warmth import beginnings_of
 from tests.builders import request_of
 from tests.router.scripted import (
     ANY,
@@ -93,17 +96,18 @@ def test_the_bill_is_the_ledgers_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "n_bytes"),
+    ("events", "visible", "thinking"),
     [
-        ([TextDelta("x" * 4_000)], 4_000),
-        ([TextDelta("\u4e2d" * 4_000)], 12_000),
-        ([TextDelta("\ud800" * 4_000)], 4_000),
-        ([ThinkingDelta("x" * 2_000), TextDelta("x" * 2_000)], 4_000),
-        ([ToolCallDelta(0, "x" * 4_000, id="c", name="f")], 4_000),
-        ([RawFrames(b"data: {}\n\n", 4_000)], 4_000),
+        ([TextDelta("x" * 4_000)], 4_000 * UNKNOWN.prose_milli, 0),
+        ([TextDelta("\u4e2d" * 3_000)], 9_000 * UNKNOWN.non_latin_milli, 0),
+        ([TextDelta("\ud800" * 4_000)], 4_000 * UNKNOWN.prose_milli, 0),
+        ([ThinkingDelta("x" * 2_000), TextDelta("x" * 2_000)], *[2_000 * UNKNOWN.prose_milli] * 2),
+        ([ThinkingDelta("\u4e2d" * 2_000)], 0, 6_000 * UNKNOWN.prose_milli),
+        ([ToolCallDelta(0, "x" * 3_971, id="c", name="f")], 4_000 * UNKNOWN.code_milli, 0),
+        ([RawFrames(b"data: {}\n\n", 4_000)], 4_000 * UNKNOWN.prose_milli, 0),
     ],
 )
-def test_without_usage_what_was_seen_is_charged_and_marked(events: list[Any], n_bytes: int) -> None:
+def test_without_usage_what_was_seen_is_charged_and_marked(events: list[Any], visible: int, thinking: int) -> None:
     async def use(answer: AnswerStream) -> None:
         await read_all(answer)
         assert answer.bill is not None
@@ -112,16 +116,98 @@ def test_without_usage_what_was_seen_is_charged_and_marked(events: list[Any], n_
     settlement, _, _ = settled([START, *events, Finish("stop")], use)
     assert (settlement.outcome, settlement.usage_source) == ("answered", "estimated")
     assert settlement.tokens is not None
-    assert settlement.tokens.output_tokens == n_bytes // 4
+    assert (settlement.tokens.output_text, settlement.tokens.output_reasoning) == (visible // 1_000, thinking // 1_000)
 
 
-def test_without_usage_and_text_the_expectation_is_charged() -> None:
+async def read_to_the_break(answer: AnswerStream) -> None:
+    with pytest.raises(ProviderError):
+        await read_all(answer)
+    await answer.aclose()
+
+
+def output_of(settlement: Settlement) -> int:
+    assert settlement.tokens is not None
+    assert settlement.usage_source == "estimated"
+    return settlement.tokens.output_tokens
+
+
+def test_a_short_answer_that_ended_is_charged_as_short_and_one_that_broke_off_as_expected() -> None:
     async def use(answer: AnswerStream) -> None:
         await read_all(answer)
 
-    settlement, _, _ = settled([START, TextDelta("Hi"), Finish("stop")], use)
+    whole, _, _ = settled([START, TextDelta("Hi"), Finish("stop")], use)
+    assert output_of(whole) == 1
+    broken, _, _ = settled([START, TextDelta("Hi"), BROKEN], read_to_the_break)
+    assert output_of(broken) > 10, "two letters are no estimate of what the vendor had written"
+    ended, _, _ = settled([START, TextDelta("Hi"), Finish("stop"), BROKEN], read_to_the_break)
+    assert output_of(ended) == 1, "the answer was there, only its usage was not"
+
+
+def test_a_stream_that_breaks_is_charged_the_input_that_its_vendor_counted() -> None:
+    stream = ScriptedStream([START, TextDelta("Pa"), BROKEN], usage_so_far=TokenUsage(input_uncached=70, cache_read=30))
+    stage = Stage({CHEAP: [stream]})
+
+    async def story() -> None:
+        await read_to_the_break(await stage.gateway.open_stream(request_of(), NOBODY, ANY))
+        assert stage.gateway.caches.known(beginnings_of(request_of()), 0.0) == {}, "only what was reported is learned"
+
+    leap(story())
+    (settlement,) = stage.ledger.settlements()
     assert settlement.tokens is not None
-    assert settlement.tokens.output_tokens > 10, "two letters are no estimate of what a vendor bills"
+    assert (settlement.tokens.input_uncached, settlement.tokens.cache_read) == (70, 30)
+    assert output_of(settlement) > 10
+
+
+def test_behind_an_event_that_cannot_be_read_the_usage_is_read_while_the_client_is_told() -> None:
+    script = [START, TextDelta("Pa"), BROKEN, 5.0, TextDelta("is."), Finish("stop"), UsageReport(USAGE)]
+    stream = ScriptedStream(script, is_legible=True)
+    stage = Stage({CHEAP: [stream]})
+
+    async def story() -> None:
+        answer = await stage.gateway.open_stream(request_of(), NOBODY, ANY)
+        with pytest.raises(ProviderError):
+            await read_all(answer)
+        assert asyncio.get_running_loop().time() == 1_000.0, "the client does not wait for what it will not get"
+        await answer.aclose()
+        assert stage.ledger.settlements() == []
+        await stage.background.aclose(100.0)
+        await stage.ledger.require_whole()
+
+    leap(story())
+    (settlement,) = stage.ledger.settlements()
+    assert (settlement.outcome, settlement.error_code) == ("broken", "provider_error")
+    assert (settlement.usage_source, settlement.cost_nanousd) == ("reported", USAGE_COST)
+    assert settlement.finish_reason == "stop"
+    assert stream.closes == 1
+
+
+@pytest.mark.parametrize(
+    ("behind", "output"),
+    [
+        ([BROKEN, BROKEN, UsageReport(USAGE)], None),
+        ([TextDelta("x" * 400), BROKEN, TextDelta("x" * 400), Finish("stop")], 201),
+        ([TextDelta("x" * 4_000)], 1_001),
+        ([500.0, UsageReport(USAGE)], 48),
+    ],
+)
+def test_what_follows_an_event_that_cannot_be_read_is_read_within_the_bounds(
+    behind: list[Any], output: int | None
+) -> None:
+    stream = ScriptedStream([START, TextDelta("Pa"), BROKEN, *behind], is_legible=True)
+    stage = Stage({CHEAP: [stream]}, policy=policy_with(drain_s=60.0, drain_bytes_max=1_000))
+
+    async def story() -> None:
+        await read_to_the_break(await stage.gateway.open_stream(request_of(), NOBODY, ANY))
+        await stage.background.aclose(1_000.0)
+
+    leap(story())
+    (settlement,) = stage.ledger.settlements()
+    assert settlement.outcome == "broken"
+    assert stream.closes == 1
+    if output is None:
+        assert settlement.tokens == USAGE.tokens
+    else:
+        assert output_of(settlement) == output
 
 
 def test_a_stream_that_breaks_is_charged_and_its_error_named() -> None:
@@ -178,7 +264,7 @@ def test_a_drain_is_bounded_in_bytes_from_where_the_client_left() -> None:
     assert settlement.usage_source == "estimated"
     assert stream.at == 6 + 4, "three hundred bytes an event: the fourth is past the bound"
     assert settlement.tokens is not None
-    assert settlement.tokens.output_tokens == (5 + 4) * 300 // 4
+    assert settlement.tokens.output_tokens == (5 + 4) * 300 * UNKNOWN.non_latin_milli // 1_000
 
 
 @pytest.mark.parametrize("failure", [BROKEN, ProviderTimeoutError("silent", is_billed=True)])

@@ -26,7 +26,7 @@ from router.errors import ProviderError, ProviderRejectedError, ProviderUnavaila
 from router.providers.anthropic_answer import AnthropicEvents
 from router.providers.gemini_answer import GeminiEvents
 from router.providers.openai_answer import OpenAiEvents
-from router.providers.sse import FrameReader
+from router.providers.sse import FrameReader, MalformedEventError
 from router.providers.stream import EventParser
 from router.tokens import TokenUsage, Usage
 
@@ -243,6 +243,47 @@ def test_usage_on_every_chunk_is_reported_and_the_last_counts() -> None:
     assert [event for event in events if isinstance(event, TextDelta)] == [TextDelta("a"), TextDelta("b")]
     assert events[-2:] == [Finish("stop"), COUNTED]
     assert not any(isinstance(event, RawFrames) for event in events)
+
+
+@pytest.mark.parametrize("name", ["raw", "openai"])
+def test_a_count_before_the_answers_end_is_no_final_one(name: str) -> None:
+    early = frames(chunk({"content": "a"}, usage={"prompt_tokens": 7, "completion_tokens": 1}), chunk({"content": "b"}))
+    parser: Any = PARSERS[name][0]()
+    found: deque[StreamEvent] = deque()
+    parser.feed(early, found)
+    assert parser.usage_so_far() == TokenUsage(input_uncached=7, output_text=1)
+    with pytest.raises(ProviderError, match="without an end"):
+        parser.finish(found)
+    assert not any(isinstance(event, UsageReport) for event in found)
+    ended = events_of(PARSERS[name][0], early + frames(chunk({}, "stop"), end=DONE))
+    assert ended[-1] == UsageReport(Usage(TokenUsage(input_uncached=7, output_text=1))), "nothing later corrects it"
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_the_frames_behind_one_that_cannot_be_read_are_kept(name: str) -> None:
+    make, stream = PARSERS[name]
+    parser: Any = make()
+    found: deque[StreamEvent] = deque()
+    *some, last = stream.split(b"\n\n")[:-1]
+    middle = len(some) // 2
+    block = b"\n\n".join([*some[:middle], b"data: {broken", *some[middle:], last, b""])
+    with pytest.raises(MalformedEventError):
+        parser.feed(block, found)
+    before = len(found)
+    parser.go_on(found)
+    parser.finish(found)
+    assert 0 < before < len(found)
+    assert joined(list(found)) == joined(events_of(make, stream))
+
+
+def test_the_start_of_a_claude_stream_tells_the_input_and_nothing_of_the_output() -> None:
+    parser = AnthropicEvents()
+    assert parser.usage_so_far() is None
+    parser.feed(ANTHROPIC[: ANTHROPIC.index(b"\n\n") + 2], deque())
+    counted = parser.usage_so_far()
+    assert counted is not None
+    assert counted.input_tokens > 0
+    assert counted.output_tokens == 0, "what stands there is a placeholder"
 
 
 def test_an_end_mark_without_a_finish_reason_is_a_stop() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 from router.chat import (
@@ -19,8 +21,10 @@ from router.chat import (
     UsageReport,
 )
 from router.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
+from router.estimate import Expected, estimate_of, seen_in_reply
 from router.policy import Upstream
 from router.providers import open_session, providers_of
+from router.providers.sse import MalformedEventError
 from router.simulator import Simulator
 from router.simulator.faults import parse_fault
 from router.tokens import TokenUsage
@@ -31,7 +35,7 @@ from tests.router.providers.corpus import CORPUS, WEATHER, tool
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from router.ports import Provider
+    from router.ports import Provider, ReplyStream
     from router.simulator.vendor import Vendor
 
 MODELS = (OPUS, HAIKU_45, FLASH, FLASH_25, LLAMA)
@@ -206,12 +210,88 @@ async def test_faults(world: World, model: str, is_streamed: bool, fault: str, k
     ask = world.stream if is_streamed else world.complete
     with pytest.raises(ProviderError) as caught:
         await ask(model, LONG_QUESTION, upstream=IMPATIENT if kind is ProviderTimeoutError else Upstream())
-    assert type(caught.value) is kind
+    is_one_event = is_streamed and fault == "malformed_json"
+    assert type(caught.value) is (MalformedEventError if is_one_event else kind)
     assert caught.value.is_billed is is_billed
     if fault == "429":
         assert caught.value.retry_after_s == 3.0
     if not is_billed:
         assert world.vendor(model).bill.lines == []
+
+
+async def to_the_break(stream: ReplyStream) -> list[Any]:
+    events: list[Any] = []
+    try:
+        async for event in stream:
+            events.append(event)  # noqa: PERF401  # what came before the break is wanted
+    except ProviderError:
+        return events
+    pytest.fail("the stream did not break")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("is_raw", [False, True])
+async def test_behind_an_event_that_cannot_be_read_stands_the_usage(world: World, model: str, is_raw: bool) -> None:
+    world.vendor(model).faults.rules.append(parse_fault({"fault": "malformed_json"}))
+    call = world.call(model, LONG_QUESTION, is_raw=is_raw, output_tokens_max=2_048)
+    stream = await world.providers[call.deployment.model.wire].open_stream(call)
+    before = await to_the_break(stream)
+    assert not any(isinstance(event, UsageReport | Finish) for event in before)
+    assert stream.pass_over()
+    behind = [event async for event in stream]
+    (report,) = [event.usage for event in behind if isinstance(event, UsageReport)]
+    assert report.tokens == billed_tokens(world.vendor(model).bill.lines[-1].usage)
+    assert sum(isinstance(event, Finish) for event in behind) == 1
+    await stream.aclose()
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", ["plain", "cached_hour"])
+async def test_of_a_torn_stream_the_input_is_known_where_the_vendor_says_it_early(
+    world: World, model: str, name: str
+) -> None:
+    world.vendor(model).faults.rules.append(parse_fault({"fault": "torn_stream"}))
+    call = world.call(model, CORPUS[name], output_tokens_max=2_048)
+    stream = await world.providers[call.deployment.model.wire].open_stream(call)
+    await to_the_break(stream)
+    assert not stream.pass_over(), "nothing follows"
+    counted, billed = stream.usage_so_far, billed_tokens(world.vendor(model).bill.lines[-1].usage)
+    await stream.aclose()
+    if model == LLAMA:
+        assert counted is None
+    else:
+        assert counted is not None
+        assert replace(counted, output_text=0, output_reasoning=0) == replace(billed, output_text=0, output_reasoning=0)
+        assert counted.output_tokens <= billed.output_tokens
+
+
+@pytest.mark.parametrize("model", ONE_OF_EACH)
+async def test_an_answer_without_usage_is_estimated_near_the_bill(world: World, model: str) -> None:
+    """The simulated vendors count with tokenizers of their own; thinking is hidden, and left out here."""
+    world.vendor(model).faults.rules.append(parse_fault({"fault": "usage_missing"}))
+    seen = seen_in_reply(await world.complete(model, LONG_QUESTION, output_tokens_max=2_048))
+    expected = Expected(100, 0, 5, input_tokens_max=9_000, output_tokens_max=2_048)
+    tokens = estimate_of(model_of(model), expected, seen)
+    billed = billed_tokens(world.vendor(model).bill.lines[-1].usage)
+    assert billed.output_text > 40
+    assert abs(tokens.output_text - billed.output_text) <= 0.1 * billed.output_text
+
+
+async def test_the_hosts_own_frames_weigh_what_they_carry(world: World) -> None:
+    """Raw frames are never parsed: what they carry is their size without the frame."""
+    body = {"messages": LONG_QUESTION["messages"]}
+    events = await world.stream(LLAMA, body, output_tokens_max=2_048)
+    text = "".join(
+        choice["delta"].get("content") or ""
+        for event in events
+        if isinstance(event, RawFrames)
+        for frame in event.data.split(b"\n\n")
+        if frame
+        for choice in orjson.loads(frame.removeprefix(b"data: "))["choices"]
+    )
+    carried = sum(event.output_bytes for event in events if isinstance(event, RawFrames))
+    assert len(text) > 200
+    assert len(text) <= carried <= 1.1 * len(text)
 
 
 @pytest.mark.parametrize("model", ONE_OF_EACH)
@@ -245,8 +325,6 @@ async def test_a_request_that_the_vendor_refuses_is_a_rejection_that_names_the_f
 @pytest.mark.parametrize("model", ONE_OF_EACH)
 async def test_a_model_that_the_vendor_does_not_know_is_no_fault_of_the_request(world: World, model: str) -> None:
     call = world.call(model)
-    from dataclasses import replace
-
     unknown = replace(call.deployment.model, provider_model="x/no-such-model")
     call = replace(call, deployment=replace(call.deployment, model=unknown))
     with pytest.raises(ProviderError) as caught:
