@@ -29,7 +29,7 @@ def print_tables(result: dict[str, Any]) -> None:
     if disturbed := disturbed_in(result.get("workloads", {})):
         console.print(
             f"Others used more than {OTHERS_SHARE_MAX:.0%} of the systems' core while these ran: "
-            f"{', '.join(disturbed)}. Processor time holds, requests a second and latencies do not."
+            f"{', '.join(disturbed)}. Ratios of processor time hold best, requests a second and latencies do not."
         )
     machine, revision = result["machine"], result["revision"]
     changed = f", {len(revision['changed'])} files changed" if revision["changed"] else ""
