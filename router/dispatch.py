@@ -126,7 +126,7 @@ class Dispatch:
             await self.ledger.sync(hold.place)
         except ProviderError as error:
             self.cooldowns_after(model, error)
-            hold.fail(error, is_billed=error.is_billed)
+            hold.fail(error, is_billed=error.is_billed, seen=Seen(text_bytes=error.seen_bytes))
             return error, hold
         except RouterError as error:
             # The ledger lost its disk: the vendor is paid, and what it answered goes to nobody.

@@ -191,7 +191,8 @@ class ProviderError(RouterError):
     """A vendor answered with an error or with something that is not its wire.
 
     ``is_billed`` tells whether the vendor may have billed the attempt: False only where it certainly did not
-    (connection refused, 4xx). ``status`` is the vendor's own HTTP status, None without one.
+    (connection refused, 4xx). ``status`` is the vendor's own HTTP status, None without one. ``seen_bytes`` is how much
+    of the answer's text had arrived.
     """
 
     code = "provider_error"
@@ -204,6 +205,7 @@ class ProviderError(RouterError):
         status: int | None = None,
         is_billed: bool = False,
         retry_after_s: float | None = None,
+        seen_bytes: int = 0,
         param: str | None = None,
         data: Mapping[str, object] | None = None,
     ) -> None:
@@ -212,6 +214,7 @@ class ProviderError(RouterError):
         self.status = status
         self.is_billed = is_billed
         self.retry_after_s = retry_after_s
+        self.seen_bytes = seen_bytes
 
 
 class ProviderRejectedError(ProviderError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -21,6 +22,8 @@ CONNECTIONS_MAX = 2_000
 KEEPALIVE_S = 30.0
 ANSWER_BYTES_MAX = 64_000_000
 ERROR_BYTES_MAX = 64_000
+# Where an answer's text and its calls' arguments stand, up to the end of what arrived.
+SHOWN_TEXT = re.compile(rb'"(?:text|content|arguments)"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)', re.DOTALL)
 OK = 200
 REDIRECT_FROM = 300
 
@@ -108,10 +111,16 @@ async def _status_error(vendor: str, response: aiohttp.ClientResponse, upstream:
     return status_error(vendor, response.status, problem, response.headers)
 
 
+def text_bytes_in(torn: bytes) -> int:
+    """How many bytes of answer stand in a JSON body that cannot be read whole, on any of the wires."""
+    found = SHOWN_TEXT.findall(torn)
+    return sum(len(text) - text.count(b"\\") for text in found)
+
+
 async def read_json(
     response: aiohttp.ClientResponse, vendor: str, upstream: Upstream
 ) -> tuple[bytes, dict[str, object]]:
-    """The whole body and its JSON object. Raises ProviderError, billed, on anything else."""
+    """The whole body and its JSON object. Raises ProviderError, billed, on anything else, with what was seen."""
     wait_between_bytes(response, upstream)
     chunks: list[bytes] = []
     size = 0
@@ -122,16 +131,19 @@ async def read_json(
             if size > ANSWER_BYTES_MAX:
                 raise ProviderError(f"{vendor} answered more than {ANSWER_BYTES_MAX} bytes", is_billed=True)
     except TimeoutError as error:
-        raise ProviderTimeoutError(f"{vendor} stopped in the middle of its answer", is_billed=True) from error
+        message = f"{vendor} stopped in the middle of its answer"
+        raise ProviderTimeoutError(message, is_billed=True, seen_bytes=text_bytes_in(b"".join(chunks))) from error
     except (aiohttp.ClientError, OSError) as error:
-        raise ProviderError(f"{vendor} broke off its answer", is_billed=True) from error
+        message = f"{vendor} broke off its answer"
+        raise ProviderError(message, is_billed=True, seen_bytes=text_bytes_in(b"".join(chunks))) from error
     finally:
         response.release()
     raw = b"".join(chunks)
     try:
         parsed = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise ProviderError(f"{vendor} answered something that is not JSON", is_billed=True) from error
+        message = f"{vendor} answered something that is not JSON"
+        raise ProviderError(message, is_billed=True, seen_bytes=text_bytes_in(raw)) from error
     if not isinstance(parsed, dict):
         raise ProviderError(f"{vendor} answered JSON that is not an object", is_billed=True)
     return raw, parsed

@@ -332,6 +332,15 @@ def test_what_is_known_of_an_answer_that_goes_to_nobody_is_charged(answer: Any, 
     assert settlement.tokens.cache_read == expected.cache_read
 
 
+@pytest.mark.parametrize(("seen_bytes", "output_tokens"), [(40, 48), (4_000, 1_000)])
+def test_an_answer_that_broke_off_is_charged_at_least_what_was_seen_of_it(seen_bytes: int, output_tokens: int) -> None:
+    stage = Stage({CHEAP: [ProviderError("torn", is_billed=True, seen_bytes=seen_bytes)], DEAR: [reply_of()]})
+    leap(stage.gateway.answer(request_of(), NOBODY, ANY))
+    first, _ = stage.ledger.settlements()
+    assert first.tokens is not None
+    assert (first.tokens.output_tokens, first.usage_source) == (output_tokens, "estimated")
+
+
 async def lost() -> None:
     raise LedgerUnavailableError("the disk does not take the ledger: No space left on device")
 

@@ -336,3 +336,23 @@ async def test_a_vendor_that_does_not_close_after_its_end_mark_costs_no_time(ses
         async with asyncio.timeout(10):
             events = await stream(session, server, upstream=limits)
     assert events[0] == StreamStart("c1", "m")
+
+
+@pytest.mark.parametrize(
+    ("torn", "n_bytes"),
+    [
+        (b'{"id":"m","content":[{"type":"text","text":"Paris is"},{"type":"text", "text": " a ci', 13),
+        (b'{"candidates":[{"content":{"parts":[{"text":"Voil\xc3\xa0"}],"role":"model"}}],"usageMeta', 6),
+        (b'{"choices":[{"message":{"role":"assistant","content":null,"tool_calls":[{"function":{"arguments":"{\\"a', 3),
+        (b'{"choices":[{"message":{"content":"say \\"text\\":\\n', 12),
+        (b'{"content":"ends in a \\', 10),
+        (b"<html>", 0),
+        (b"", 0),
+    ],
+)
+def test_what_was_seen_of_an_answer_that_cannot_be_read_whole(torn: bytes, n_bytes: int) -> None:
+    assert http.text_bytes_in(torn) == n_bytes
+
+
+def test_a_text_of_megabytes_without_an_end_is_seen_to_its_last_byte() -> None:
+    assert http.text_bytes_in(b'{"text":"' + b"x" * 8_000_000) == 8_000_000

@@ -212,6 +212,8 @@ async def test_faults(world: World, model: str, is_streamed: bool, fault: str, k
         await ask(model, LONG_QUESTION, upstream=IMPATIENT if kind is ProviderTimeoutError else Upstream())
     is_one_event = is_streamed and fault == "malformed_json"
     assert type(caught.value) is (MalformedEventError if is_one_event else kind)
+    is_answer_begun = not is_streamed and fault in ("stall_mid_stream", "torn_stream", "malformed_json")
+    assert (caught.value.seen_bytes > 100) == is_answer_begun
     assert caught.value.is_billed is is_billed
     if fault == "429":
         assert caught.value.retry_after_s == 3.0
