@@ -13,8 +13,14 @@ def main(arguments: list[str] | None = None) -> None:
     training = commands.add_parser("train", help="from the shared outcomes to the artifact that the package ships")
     training.add_argument("--seed", type=int, default=0)
     training.add_argument("--out", type=Path, help="write the artifact here instead of into the package")
+    training.add_argument(
+        "--with-calibration", action="store_true", help="fit on the calibration split too, and cross-fit the thresholds"
+    )
     choosing = commands.add_parser("select", help="compare recipes by cross-validation outside the test split")
     choosing.add_argument("--seeds", type=int, default=1, help="how often each recipe is fitted, with another seed")
+    choosing.add_argument(
+        "--learning-curve", action="store_true", help="the chosen recipe on 40, 60, 80 and 100 %% of the data instead"
+    )
     choosing.add_argument("--out", type=Path, help="write JSON here")
     reporting = commands.add_parser("report", help="judge the shipped artifact on the test split, beside baselines")
     reporting.add_argument("--left-out", action="store_true", help="also fit without each source and judge it there")
@@ -23,11 +29,11 @@ def main(arguments: list[str] | None = None) -> None:
     if given.command == "train":
         from evals.train import ARTIFACT, train
 
-        train(seed=given.seed, out=given.out or ARTIFACT)
+        train(seed=given.seed, out=given.out or ARTIFACT, is_calibration_fitted=given.with_calibration)
     elif given.command == "select":
-        from evals.select import select
+        from evals.select import learning_curve, select
 
-        select(out=given.out, seeds=given.seeds)
+        (learning_curve if given.learning_curve else select)(out=given.out, seeds=given.seeds)
     else:
         from evals.report import report
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from evals.batch import batch_of, sigmoid
+from evals.batch import sigmoid
 from evals.pairs import PAIRS, rows_of
 from evals.prices import PORTFOLIOS, PREMIUM, usual_cost_usd
 from router.quality.names import ability_key
@@ -20,7 +20,6 @@ from router.quality.names import ability_key
 if TYPE_CHECKING:
     from evals.dataset import Dataset
     from evals.prepare import Prepared
-    from router.quality import QualityModel
 
 TOLERANCES: Final = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.10, 0.15, 0.20, 0.30, 0.50, 1.0)
 GRID: Final = np.round(np.linspace(-0.1, 0.7, 161), 4)
@@ -78,11 +77,12 @@ def upper_bounds(losses: Any, member: Any, *, caution: float = 0.0) -> Any:
     return mean + Z_95_ONE_SIDED * error
 
 
-def judged_sets(prepared: Prepared, model: QualityModel, logits: Any, rows: Any) -> list[Judged]:
-    """Each judged pair and portfolio over ``rows``; ``logits`` (prompts, models) by models that saw none of them."""
+def judged_sets(prepared: Prepared, kind_sources: Any, logits: Any, rows: Any) -> list[Judged]:
+    """Each judged pair and portfolio over ``rows``, by models that saw none of them.
+
+    ``kind_sources`` (prompts), the source of each prompt's nearest kind; ``logits`` (prompts, models).
+    """
     dataset = prepared.dataset
-    kinds = np.full(len(dataset.prompts), "", dtype=object)
-    kinds[rows] = batch_of(model, [prepared.bare[row] for row in rows]).kind_sources
     inside = np.zeros(len(dataset.prompts), dtype=bool)
     inside[rows] = True
     sets: list[tuple[str, str, str, tuple[str, ...], Any]] = [
@@ -108,7 +108,7 @@ def judged_sets(prepared: Prepared, model: QualityModel, logits: Any, rows: Any)
                     quality[:, :1] - quality[:, 1:],
                     scores[:, :1] - scores[:, 1:],
                     dataset.groups[at],
-                    kinds[at],
+                    kind_sources[at],
                 )
             )
     return found
@@ -142,24 +142,21 @@ def thresholds_of(judged: list[Judged]) -> tuple[list[str], Any]:
     return sources, np.array([*rows, np.min(rows, axis=0)], dtype=np.float32)
 
 
-def complexity_knots_of(model: QualityModel, prepared: Prepared, rows: Any) -> Any:
-    """Predicted gap of the reference models onto the share of prompts where an economy model falls short."""
+def complexity_knots_of(prepared: Prepared, gaps: Any, rows: Any) -> Any:
+    """Predicted gap of the reference models onto the share of prompts where an economy model falls short.
+
+    ``gaps`` (prompts) by models that saw none of ``rows``.
+    """
     dataset = prepared.dataset
-    batch = batch_of(model, [prepared.bare[row] for row in rows])
-    bound = model.bound_to((model.names[0],))
-    references = sigmoid(batch.hidden @ bound.weights[-2:].T + bound.offsets[-2:])
-    gap_of_row = dict(zip(rows.tolist(), (references[:, 0] - references[:, 1]).tolist(), strict=True))
-    gaps, short = [], []
+    seen, short = [], []
     for pair in PAIRS:
         if pair.group in COMPLEXITY_GROUPS:
-            at = [row for row in rows_of(pair, dataset).tolist() if row in gap_of_row]
-            gaps += [gap_of_row[row] for row in at]
-            short += (
-                dataset.column(pair.source, pair.weak)[at] < dataset.column(pair.source, pair.strong)[at]
-            ).tolist()
-    if len(gaps) < PROMPTS_MIN:
+            at = np.intersect1d(rows_of(pair, dataset), rows)
+            seen.append(gaps[at])
+            short.append(dataset.column(pair.source, pair.weak)[at] < dataset.column(pair.source, pair.strong)[at])
+    if sum(map(len, seen)) < PROMPTS_MIN:
         return np.array([[0.0, 0.0], [1.0, 1.0]], dtype=np.float32)
-    slope, start = logistic_line(np.array(gaps), np.array(short, dtype=float))
+    slope, start = logistic_line(np.concatenate(seen), np.concatenate(short).astype(float))
     edges = np.linspace(-1, 1, KNOTS)
     return np.stack([edges, sigmoid(slope * edges + start)], 1).astype(np.float32)
 
@@ -175,6 +172,6 @@ def logistic_line(x: Any, y: Any) -> tuple[float, float]:
     return float(solved[0]), float(solved[1])
 
 
-def support_floor_of(model: QualityModel, prepared: Prepared, rows: Any) -> float:
-    """The support below which lie only the oddest of the calibration's prompts."""
-    return float(np.quantile(batch_of(model, [prepared.bare[row] for row in rows]).support, SUPPORT_QUANTILE))
+def support_floor_of(support: Any) -> float:
+    """The support below which lie only the oddest prompts, from what models that saw none of them know of each."""
+    return float(np.quantile(support, SUPPORT_QUANTILE))

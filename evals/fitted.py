@@ -12,7 +12,7 @@ from evals.network import Network, fit_network, joined, outcomes_of
 from evals.prepare import LABELS_MIN, structure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from evals.prepare import Prepared
     from evals.recipe import Recipe
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # The fewest distinct values that an int8 column of the basis is rounded to, each side of zero.
 INT8_MAX = 127
 CLIP = 4.0
+# Shares of the prompts are counted in these.
+SHARES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,11 @@ class Fitted:
     spread: Any
     network: Network
     usable: Any
+
+    @property
+    def dims(self) -> int:
+        """How many of the inputs are the LSA's."""
+        return int(self.lsa.basis.shape[1])
 
     def inputs(self, features: Sequence[Features]) -> Any:
         """The network's inputs (n, I) of many prompts."""
@@ -91,12 +98,26 @@ def folds_of(groups: Any, count: int, salt: str = "tollgate-fold-1") -> Any:
     )
 
 
-def out_of_fold(prepared: Prepared, rows: Any, recipe: Recipe, *, count: int = 3, seed: int = 0) -> Any:
+def folds_fitted(
+    prepared: Prepared, rows: Any, recipe: Recipe, *, count: int, seed: int = 0, share: float = 1.0
+) -> Iterator[tuple[Fitted, Any, Any]]:
+    """For each fold: a fit, the prompts it saw, and those it is to be asked about, no twin of which it saw.
+
+    ``share`` of the other folds' groups of twins is seen, a smaller share being part of every larger one.
+    """
+    groups = prepared.dataset.groups[rows]
+    folds = folds_of(groups, count)
+    is_shared = folds_of(groups, SHARES, salt="tollgate-share-1") < round(share * SHARES)
+    for fold in range(count):
+        seen = rows[(folds != fold) & is_shared]
+        yield fit_on(prepared, seen, recipe, seed=seed), seen, rows[folds == fold]
+
+
+def out_of_fold(
+    prepared: Prepared, rows: Any, recipe: Recipe, *, count: int = 3, seed: int = 0, share: float = 1.0
+) -> Any:
     """Log-odds (prompts, models) of each prompt at ``rows`` by a model that saw no twin of it; NaN elsewhere."""
     logits = np.full(prepared.by_model.shape, np.nan, dtype=np.float32)
-    folds = folds_of(prepared.dataset.groups[rows], count)
-    for fold in range(count):
-        fitted = fit_on(prepared, rows[folds != fold], recipe, seed=seed)
-        held = rows[folds == fold]
+    for fitted, _, held in folds_fitted(prepared, rows, recipe, count=count, seed=seed, share=share):
         logits[held] = fitted.network.logits(fitted.inputs([prepared.bare[row] for row in held]))
     return logits

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from evals.fitted import out_of_fold
 from evals.metrics import apgr, auc_within
 from evals.pairs import PAIRS, rows_of
 from evals.prepare import prepare
-from evals.recipe import CANDIDATES
+from evals.recipe import CANDIDATES, CHOSEN
 from evals.train import sayer, splits_sha256
 from router.quality.names import ability_key
 
@@ -27,12 +27,24 @@ if TYPE_CHECKING:
     from evals.prepare import Prepared
     from evals.recipe import Recipe
 
+CURVE_SHARES: Final = (0.4, 0.6, 0.8, 1.0)
+CURVE_FOLDS: Final = 5
 
-def cross_validated(prepared: Prepared, recipe: Recipe, *, folds: int = 3, seed: int = 0) -> dict[str, Any]:
-    """Mean and each pair's APGR and AUC within category over the prompts outside the test split."""
-    dataset = prepared.dataset
+
+def cross_validated(
+    prepared: Prepared, recipe: Recipe, *, folds: int = 3, seed: int = 0, share: float = 1.0
+) -> dict[str, Any]:
+    """Mean and each pair's APGR and AUC within category over the prompts outside the test split.
+
+    ``share`` of what a fold's model may see is shown to it.
+    """
     rows = np.flatnonzero(prepared.is_dev)
-    logits = out_of_fold(prepared, rows, recipe, count=folds, seed=seed)
+    return judged(prepared, out_of_fold(prepared, rows, recipe, count=folds, seed=seed, share=share))
+
+
+def judged(prepared: Prepared, logits: Any) -> dict[str, Any]:
+    """The same from log-odds (prompts, models) of every prompt outside the test split."""
+    dataset = prepared.dataset
     is_dev = prepared.is_dev
     pairs: dict[str, tuple[float, float]] = {}
     for pair in PAIRS:
@@ -52,6 +64,23 @@ def cross_validated(prepared: Prepared, recipe: Recipe, *, folds: int = 3, seed:
         )
     means = np.nanmean(list(pairs.values()), axis=0)
     return {"apgr": float(means[0]), "auc_within": float(means[1]), "pairs": pairs}
+
+
+def learning_curve(*, out: Path | None, seeds: int = 1) -> dict[str, Any]:
+    """What more data is worth: the chosen recipe shown shares of the data, judged on the same prompts."""
+    say = sayer()
+    prepared = prepare(load_dataset())
+    found: dict[str, Any] = {"splits_sha256": splits_sha256(prepared.dataset), "folds": CURVE_FOLDS, "shares": {}}
+    seen = int(prepared.is_dev.sum()) * (CURVE_FOLDS - 1) // CURVE_FOLDS
+    for share in CURVE_SHARES:
+        runs = [cross_validated(prepared, CHOSEN, folds=CURVE_FOLDS, seed=seed, share=share) for seed in range(seeds)]
+        figures = {key: float(np.mean([run[key] for run in runs])) for key in ("apgr", "auc_within")}
+        found["shares"][str(share)] = {**figures, "prompts": round(share * seen), "runs": runs}
+        say(f"share {share:g} done")
+        print(f"{share:4.0%}  about {share * seen:6.0f} prompts  {figures['apgr']:.4f} {figures['auc_within']:.4f}")
+    if out is not None:
+        out.write_text(json.dumps(found, indent=2), encoding="utf-8")
+    return found
 
 
 def select(*, out: Path | None, seeds: int = 1) -> dict[str, Any]:

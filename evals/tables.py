@@ -57,7 +57,7 @@ def _pairs(console: Console, title: str, scopes: dict[str, Any]) -> None:
 
 
 def _aiq(console: Console, rows: dict[str, Any]) -> None:
-    table = Table(title="AIQ over models with list prices")
+    table = Table(title="AIQ over models with list prices (evals/prices.py names the source of each)")
     for column in ("source (prompts, models)", "zero router", "ours", "oracle", "gap closed"):
         table.add_column(column)
     for source, row in rows.items():

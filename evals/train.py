@@ -1,7 +1,8 @@
 """`python -m evals train`: from the shared outcomes to the artifact that the package ships.
 
 The network and the LSA see the training split alone. Thresholds rest on the calibration split, and on the training
-split through models that were each fitted without the prompts they are asked about. The test split is not read.
+split through models that were each fitted without the prompts they are asked about. ``--with-calibration`` fits on both
+splits, and cross-fits all that must not be read off prompts that a model has seen. The test split is not read.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from evals.arrays import arrays_of, references_of
 from evals.calibrate import TOLERANCES, complexity_knots_of, judged_sets, support_floor_of, thresholds_of
+from evals.crossfit import cross_fitted, held_out
 from evals.dataset import Dataset, load_dataset, shared_data_path
-from evals.fitted import Fitted, fit_on, out_of_fold
+from evals.fitted import Fitted, fit_on
 from evals.placement import load_levels, place
 from evals.prepare import Prepared, prepare
 from evals.recipe import CHOSEN
@@ -32,70 +35,19 @@ if TYPE_CHECKING:
     from router.quality import QualityModel
 
 ARTIFACT: Final = Path(__file__).resolve().parent.parent / "router" / "artifacts" / "quality.npz"
-STRONG_REFERENCE: Final = "claude-3-5-sonnet"
-WEAK_REFERENCE: Final = "llama-3.1-8b"
 ANCHORS_MIN: Final = 4
-KIND_PROMPTS_MIN: Final = 20
-SAMPLE: Final = 4000
-OUTPUT_TOKENS_MAX: Final = 4000
-BYTES_PER_TOKEN: Final = 4
-LENGTH_RIDGE: Final = 30.0
+# What a model that is not calibrated yet promises: nothing.
+UNCALIBRATED: Final[dict[str, Any]] = {
+    "thresholds": np.full((1, len(TOLERANCES)), -np.inf, np.float32),
+    "tolerances": np.array(TOLERANCES, np.float32),
+    "complexity_knots": np.array([[0.0, 0.0], [1.0, 1.0]], np.float32),
+}
 
 
 def sayer() -> Callable[[str], None]:
     """Lines of progress with the time since the start."""
     started = time.monotonic()
     return lambda text: print(f"[{time.monotonic() - started:6.1f} s] {text}", file=sys.stderr, flush=True)
-
-
-def arrays_of(prepared: Prepared, fitted: Fitted, rows: Any) -> dict[str, Any]:
-    """Every array of the artifact that the fit alone gives, from the prompts it was fitted on."""
-    network, dims = fitted.network, fitted.lsa.basis.shape[1]
-    x = fitted.inputs([prepared.bare[row] for row in rows])
-    kinds, centers = kinds_of(prepared.dataset, rows, x[:, :dims])
-    abilities, slope, offset = abilities_of(prepared, fitted, x)
-    return {
-        "buckets": fitted.lsa.buckets, "idf": fitted.lsa.idf, "basis_scale": fitted.scale,
-        "basis": np.round(fitted.lsa.basis / fitted.scale).astype(np.int8),
-        "center": fitted.center, "spread": fitted.spread,
-        "hidden_w": network.hidden_w, "hidden_b": network.hidden_b,
-        "skill_w": network.skill_w, "skill_b": network.skill_b, "slope": slope, "offset": offset,
-        "own_slope": network.slope[fitted.usable], "own_offset": network.offset[fitted.usable],
-        "length_w": length_weights(prepared, rows, x), "kind_centers": centers, "kinds": kinds, "abilities": abilities,
-    }  # fmt: skip
-
-
-def abilities_of(prepared: Prepared, fitted: Fitted, x: Any) -> tuple[dict[str, float], Any, Any]:
-    """One ability a model, from its predicted mean on one common set of prompts, and lines from ability to a and b."""
-    usable, network = fitted.usable, fitted.network
-    mean = np.clip(network.quality(x[:: max(1, len(x) // SAMPLE)]).mean(0), 0.01, 0.99)
-    theta = np.log(mean / (1 - mean))
-    powers = np.stack([np.ones_like(theta), theta, theta**2], 1)[usable]
-    slope = np.linalg.lstsq(powers[:, :2], network.slope[usable], rcond=None)[0]
-    offset = np.linalg.lstsq(powers, network.offset[usable], rcond=None)[0]
-    names = np.array(prepared.models)[usable]
-    abilities = dict(zip(names.tolist(), theta[usable].tolist(), strict=True))
-    return abilities, slope.astype(np.float32), offset.astype(np.float32)
-
-
-def length_weights(prepared: Prepared, rows: Any, x: Any) -> Any:
-    """A ridge from the network's inputs to the logarithm of the mean answer's tokens; the constant first."""
-    chars = prepared.dataset.response_chars[rows]
-    known = np.isfinite(chars).sum(1) > 0
-    if not known.any():
-        return np.concatenate([[np.log(200.0)], np.zeros(x.shape[1])]).astype(np.float32)
-    logs = np.log(np.clip(np.nanmean(chars[known], 1) / BYTES_PER_TOKEN, 1, OUTPUT_TOKENS_MAX))
-    ones = np.hstack([np.ones((len(logs), 1)), x[known]])
-    return np.linalg.solve(ones.T @ ones + LENGTH_RIDGE * np.eye(ones.shape[1]), ones.T @ logs).astype(np.float32)
-
-
-def kinds_of(dataset: Dataset, rows: Any, coordinates: Any) -> tuple[list[str], Any]:
-    """Kinds of task by name, and the direction of each in the LSA's space."""
-    names = np.array([f"{prompt.source}:{prompt.category}" for prompt in dataset.prompts])[rows]
-    found, counts = np.unique(names, return_counts=True)
-    kinds = [str(name) for name, count in zip(found, counts, strict=True) if count >= min(KIND_PROMPTS_MIN, len(rows))]
-    centers = np.stack([coordinates[names == kind].mean(0) for kind in kinds])
-    return kinds, (centers / np.maximum(np.linalg.norm(centers, axis=1), 1e-6)[:, None]).astype(np.float32)
 
 
 def write_artifact(path: Path, arrays: dict[str, Any], about: dict[str, Any]) -> str:
@@ -142,8 +94,7 @@ def about_of(
         for (_, name), key in zip(dataset.columns, dataset.column_model, strict=True)
         if ability_key(key) in placed
     }
-    references = [abilities.get(ability_key(name), default) for name, default in _REFERENCES]
-    arrays["references"] = np.array(references, np.float32)
+    arrays["references"] = references_of(abilities)
     return {
         "format": FORMAT,
         "features": list(FEATURE_NAMES[:NETWORK_FEATURE_COUNT]),
@@ -160,22 +111,21 @@ def about_of(
     }
 
 
-_REFERENCES: Final = ((STRONG_REFERENCE, 1.5), (WEAK_REFERENCE, 0.0))
-
-
 def splits_sha256(dataset: Dataset) -> str:
     """The hash of every prompt's split, in order."""
     return hashlib.sha256("".join(dataset.splits).encode()).hexdigest()
 
 
-def train(*, seed: int = 0, out: Path = ARTIFACT) -> QualityModel:
+def train(*, seed: int = 0, out: Path = ARTIFACT, is_calibration_fitted: bool = False) -> QualityModel:
     """Load, fit, calibrate, write."""
     say = sayer()
     dataset = load_dataset()
     say(f"{len(dataset.prompts)} prompts, {int(np.isfinite(dataset.scores).sum())} outcomes")
     folder = shared_data_path()
     figures = folder if (folder / "models").is_dir() else None
-    return train_on(prepare(dataset), seed=seed, out=out, say=say, figures=figures)
+    return train_on(
+        prepare(dataset), seed=seed, out=out, say=say, figures=figures, is_calibration_fitted=is_calibration_fitted
+    )
 
 
 def train_on(
@@ -187,33 +137,31 @@ def train_on(
     say: Callable[[str], None] = lambda _: None,
     keep: Any = True,
     figures: Path | None = None,
+    is_calibration_fitted: bool = False,
 ) -> QualityModel:
     """The same over prepared data.
 
     ``keep`` masks the prompts that fitting and calibrating may see; ``figures`` is the folder that holds
-    ``models/benchmarks.csv``, None to place models by their outcomes alone.
+    ``models/benchmarks.csv``, None to place models by their outcomes alone. ``is_calibration_fitted``: the fit sees the
+    calibration split too.
     """
     splits = prepared.dataset.splits
-    rows = np.flatnonzero((splits == "train") & keep)
-    calibration = np.flatnonzero((splits == "calibration") & keep)
+    rows = np.flatnonzero((prepared.is_dev if is_calibration_fitted else splits == "train") & keep)
+    calibration = rows if is_calibration_fitted else np.flatnonzero((splits == "calibration") & keep)
     fitted = fit_on(prepared, rows, recipe, seed=seed, say=say)
     arrays = arrays_of(prepared, fitted, rows)
     placed, aliases = placed_of(arrays["abilities"], figures, say)
     about = about_of(prepared, arrays, fitted, recipe, seed, placed, aliases)
-    arrays |= {
-        "thresholds": np.full((1, len(TOLERANCES)), -np.inf, np.float32),
-        "tolerances": np.array(TOLERANCES, np.float32),
-        "complexity_knots": np.array([[0.0, 0.0], [1.0, 1.0]], np.float32),
-    }
-    about |= {"support_floor": 0.0, "threshold_sources": []}
-    write_artifact(out, arrays, about)
-    model = load_quality_model(out)
-    arrays["complexity_knots"] = complexity_knots_of(model, prepared, calibration)
-    about["support_floor"] = support_floor_of(model, prepared, calibration)
-    logits = out_of_fold(prepared, rows, recipe, seed=seed)
-    logits[calibration] = fitted.network.logits(fitted.inputs([prepared.bare[row] for row in calibration]))
-    say("predictions of the training split by models that did not see it")
-    judged = judged_sets(prepared, model, logits, np.concatenate([rows, calibration]))
+    if is_calibration_fitted:
+        held = cross_fitted(prepared, rows, recipe, seed=seed, say=say)
+    else:
+        write_artifact(out, arrays | UNCALIBRATED, about | {"support_floor": 0.0, "threshold_sources": []})
+        held = held_out(prepared, load_quality_model(out), fitted, rows, calibration, recipe, seed=seed)
+        say("predictions of the training split by models that did not see it")
+    arrays["tolerances"] = np.array(TOLERANCES, np.float32)
+    arrays["complexity_knots"] = complexity_knots_of(prepared, held.gaps, calibration)
+    about["support_floor"] = support_floor_of(held.support[calibration])
+    judged = judged_sets(prepared, held.kind_sources, held.logits, np.union1d(rows, calibration))
     about["threshold_sources"], arrays["thresholds"] = thresholds_of(judged)
     write_artifact(out, arrays, about)
     for source, line in zip([*about["threshold_sources"], "others"], arrays["thresholds"], strict=True):

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from evals.batch import batch_of
+from evals.crossfit import cross_fitted, reference_gaps
 from evals.dataset import split_of
-from evals.fitted import folds_of, out_of_fold
+from evals.fitted import fit_on, folds_fitted, folds_of, out_of_fold
 from evals.metrics import apgr
 from evals.network import fit_network, joined, outcomes_of
 from evals.pairs import PAIRS, rows_of
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from evals.prepare import Prepared
     from router.quality import QualityModel
+
+TINY = replace(SMALL, members=1, epochs=2)
 
 
 def test_the_small_data_is_the_same_for_a_seed_and_another_for_another() -> None:
@@ -128,3 +132,79 @@ def test_an_artifact_that_cannot_be_written_leaves_no_model(tmp_path: Path) -> N
     with pytest.raises(KeyError):
         write_artifact(tmp_path / "q.npz", {}, {})
     assert not (tmp_path / "q.npz").exists()
+
+
+def test_cross_fitting_asks_about_every_prompt_a_model_that_saw_no_twin_of_it(small: Prepared) -> None:
+    rows = np.flatnonzero(small.is_dev)
+    groups = small.dataset.groups
+    asked = []
+    for _, seen, held in folds_fitted(small, rows, SMALL, count=3):
+        assert not set(groups[seen]) & set(groups[held])
+        asked += held.tolist()
+    assert sorted(asked) == rows.tolist()
+
+
+def test_a_smaller_share_is_part_of_every_larger_one_and_judged_on_the_same_prompts(small: Prepared) -> None:
+    rows = np.flatnonzero(small.is_dev)
+    parts = [
+        [(set(seen), set(held)) for _, seen, held in folds_fitted(small, rows, TINY, count=2, share=share)]
+        for share in (0.4, 0.8, 1.0)
+    ]
+    for few, more, every in zip(*parts, strict=True):
+        assert few[0] < more[0] < every[0]
+        assert few[1] == more[1] == every[1]
+        assert len(few[0]) == pytest.approx(0.4 * len(every[0]), rel=0.15)
+
+
+def test_what_is_cross_fitted_is_there_for_the_prompts_asked_about_and_no_others(small: Prepared) -> None:
+    rows = np.flatnonzero(small.dataset.splits == "train")
+    held = cross_fitted(small, rows, TINY, count=2)
+    others = np.delete(np.arange(len(small.dataset.prompts)), rows)
+    assert ((held.support[rows] >= 0) & (held.support[rows] <= 1)).all()
+    assert (np.abs(held.gaps[rows]) <= 1).all()
+    assert set(held.kind_sources[rows]) <= set(small.dataset.sources)
+    assert np.isnan(held.gaps[others]).all()
+    assert np.isnan(held.logits[others]).all()
+    assert set(held.kind_sources[others]) == {""}
+
+
+def test_the_reference_gap_of_a_fit_is_that_of_the_artifact_made_of_it(small: Prepared, trained: QualityModel) -> None:
+    """The complexity line is read off cross-fitted gaps, and the gateway feeds it gaps of the artifact."""
+    rows = np.flatnonzero(small.dataset.splits == "train")
+    fitted = fit_on(small, rows, SMALL)
+    x = fitted.inputs([small.bare[row] for row in rows])
+    gaps = reference_gaps(small, fitted, x, x)
+    knots = trained.complexity_knots
+    expected = np.interp(gaps, knots[:, 0], knots[:, 1])
+    assert batch_of(trained, [small.bare[row] for row in rows]).complexity == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("is_calibration_fitted", [False, True])
+def test_training_reads_no_test_prompt(small: Prepared, tmp_path: Path, *, is_calibration_fitted: bool) -> None:
+    blind = small.by_model.copy()
+    blind[~small.is_dev] = np.nan
+    scores, chars = small.dataset.scores.copy(), small.dataset.response_chars.copy()
+    scores[~small.is_dev], chars[~small.is_dev] = np.nan, np.nan
+    hidden = replace(small, dataset=replace(small.dataset, scores=scores, response_chars=chars), by_model=blind)
+    blinded, open_eyed = (
+        train_on(each, out=tmp_path / "q.npz", recipe=TINY, is_calibration_fitted=is_calibration_fitted)
+        for each in (hidden, small)
+    )
+    assert blinded.revision == open_eyed.revision
+
+
+def test_the_calibration_split_teaches_only_where_it_is_asked_for(small: Prepared, tmp_path: Path) -> None:
+    """With its outcomes turned round, the network stays as it was and what it promises does not, or both change."""
+    turned = small.by_model.copy()
+    is_calibration = small.dataset.splits == "calibration"
+    turned[is_calibration] = 1 - turned[is_calibration]
+    scores = small.dataset.scores.copy()
+    scores[is_calibration] = 1 - scores[is_calibration]
+    other = replace(small, dataset=replace(small.dataset, scores=scores), by_model=turned)
+    for is_fitted in (False, True):
+        first, second = (
+            train_on(each, out=tmp_path / "q.npz", recipe=TINY, is_calibration_fitted=is_fitted)
+            for each in (small, other)
+        )
+        assert np.array_equal(first.hidden_w, second.hidden_w) is not is_fitted
+        assert not np.array_equal(first.complexity_knots, second.complexity_knots)
