@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 class Account:
     """What one request has cost so far, over all of its attempts.
 
-    ``learn`` is told the model, the tokens that its vendor reported, and the time in monotonic seconds.
+    ``learn`` is told the model, the tokens that its vendor reported, and the time in monotonic seconds. ``cascade``
+    says how the checks on the answers went, None where there were none.
     """
 
     subject: Subject
@@ -48,6 +49,7 @@ class Account:
     usage_source: UsageSource = "none"
     last: tuple[Intent, Settlement] | None = None
     is_finished: bool = False
+    cascade: str | None = None
 
     def finish(self, observer: Observer) -> None:
         """No attempt follows: the request has ended with its last one, which is told once."""
@@ -123,6 +125,24 @@ class Hold:
         else:
             self._close(None, "none", None, "failed", error=error)
 
+    def escalate(self, usage: Usage | None, check: str, finish_reason: FinishReason, seen: Seen) -> None:
+        """Charge an answer that failed the check and goes to nobody, since a better model has answered.
+
+        Its latency ends with its own answer. The attempt that answered ends the request.
+        """
+        tokens, source = self._spent(usage, seen)
+        self._close(
+            tokens,
+            source,
+            None,
+            "escalated",
+            finish_reason=finish_reason,
+            error_code=f"check_failed:{check}",
+            latency_ms=self.first_byte_ms,
+        )
+        if source == "reported" and self.account.learn is not None:
+            self.account.learn(self.intent.model, tokens, self.clock.monotonic_s())
+
     def abandon(self, usage: Usage | None = None, seen: Seen = NOTHING_SEEN) -> None:
         """Charge the usage or the estimate: cut off from our side while the vendor may have been working."""
         tokens, source = self._spent(usage, seen)
@@ -153,6 +173,8 @@ class Hold:
         *,
         finish_reason: FinishReason | None = None,
         error: RouterError | None = None,
+        error_code: str | None = None,
+        latency_ms: int | None = None,
     ) -> None:
         if self.settlement is not None:
             return
@@ -166,9 +188,9 @@ class Hold:
             usage_source=source,
             cost_nanousd=cost_nanousd(prices, tokens) if tokens is not None else 0,
             premium_cost=premium,
-            latency_ms=self.elapsed_ms(),
+            latency_ms=self.elapsed_ms() if latency_ms is None else latency_ms,
             first_byte_ms=self.first_byte_ms,
-            error_code=error.code if error is not None else None,
+            error_code=error.code if error is not None else error_code,
             vendor_id=self.vendor_id,
             finish_reason=finish_reason,
         )
@@ -195,6 +217,7 @@ class Hold:
             dropped=self.candidate.dropped,
             attempts=account.attempts,
             usage_source=account.usage_source,
+            cascade=account.cascade,
         )
 
 
@@ -215,6 +238,8 @@ class Admission:
         """Write the attempt down at its worst case. Raises LedgerUnavailableError: then no vendor may be called."""
         account.attempts += 1
         candidate = decision.candidate(model)
+        if decision.reason == "cascade":
+            candidate = candidate._replace(predicted_loss=decision.loss_of(model))
         chosen = policy.models[model]
         now_ms = self.clock.now_ms()
         input_tokens_max = _input_tokens_max(request)
@@ -233,7 +258,7 @@ class Admission:
         try:
             place = await self.ledger.append(intent)
         except LedgerUnavailableError as error:
-            if account.last is None:
+            if account.attempts == 1:
                 self.observer.request_rejected(Rejection(account.subject, now_ms, error.code))
             raise
         return Hold(account, intent, request, candidate, policy, self.ledger, self.observer, self.clock, place)

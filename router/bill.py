@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """The figures of the headers and of a stream's last chunk. ``cost_nanousd`` covers every attempt."""
+    """The figures of the headers and of a stream's last chunk. ``cost_nanousd`` covers every attempt.
+
+    ``cascade`` says how the checks went, None where the answer was not checked.
+    """
 
     decision_id: str
     model: str
@@ -23,6 +26,7 @@ class Bill:
     dropped: tuple[str, ...]
     attempts: int
     usage_source: str
+    cascade: str | None = None
 
     @property
     def savings_nanousd(self) -> int | None:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from router.ask import ask_of
+from router.cascade import bar_of
 from router.catalog import expected_cost_nanousd
 from router.decision import Candidate, Choice, Decision, choose, explained
 from router.eligibility import Circumstances, check_model, matching_rules
@@ -179,9 +180,10 @@ def decide(
     tolerance = tolerance_of(ask, rules)
     threshold = quality.threshold(tolerance, scores.kind)
     weighed = weigh(request, caller, policy, rules, scores, losses, weights)
-    choice = require_choice(weighed, policy.premium, tolerance, threshold, ask.pinned, has_ground=scores.has_ground)
+    choice = require_choice(weighed, policy, ask, request, tolerance, threshold, has_ground=scores.has_ground)
     candidates = explained(weighed, choice, policy.premium, threshold)
     chosen = next(each for each in candidates if each.model == choice.order[0])
+    cost, loss = choice.expected_of(chosen)
     return Decision(
         decision_id=decision_id,
         model=chosen.model,
@@ -192,8 +194,8 @@ def decide(
         tolerance=tolerance,
         threshold=threshold,
         premium=policy.premium,
-        expected_loss=chosen.predicted_loss,
-        expected_cost_nanousd=chosen.expected_cost_nanousd,
+        expected_loss=loss,
+        expected_cost_nanousd=cost,
         candidates=candidates,
         rules=tuple(rule.name for rule in rules),
         features=features.as_dict(),
@@ -204,24 +206,34 @@ def decide(
         policy_revision=policy.revision,
         price_revision=policy.price_revision,
         quality_revision=quality.revision,
+        cascade=choice.plan,
     )
 
 
 def require_choice(
     weighed: Sequence[Candidate],
-    premium: str,
+    policy: Policy,
+    ask: Ask,
+    request: Request,
     tolerance: float,
     threshold: float,
-    pinned: str | None,
     *,
     has_ground: bool,
 ) -> Choice:
     """The choice among the candidates. Raises NoEligibleModelError or ContextLengthExceededError without one."""
+    cascade, is_pinned = policy.cascade, ask.pinned is not None
     choice = choose(
-        weighed, premium=premium, tolerance=tolerance, threshold=threshold, pinned=pinned, has_ground=has_ground
+        weighed,
+        premium=policy.premium,
+        tolerance=tolerance,
+        threshold=threshold,
+        pinned=ask.pinned,
+        has_ground=has_ground,
+        cascade=cascade,
+        bar=None if cascade is None else bar_of(cascade, request, ask.quality_tier, is_pinned=is_pinned),
     )
     if choice is None:
-        raise refusal_of(weighed, pinned)
+        raise refusal_of(weighed, ask.pinned)
     return choice
 
 

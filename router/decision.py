@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from router.cascade import BARS, Plan, Step, barred, plan_of
+from router.policy import Cascade
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from router.cascade import Bar
 
 Reason: TypeAlias = Literal[
     "cheapest_within_tolerance",  # a cheaper model's predicted loss is within the threshold
@@ -19,6 +24,7 @@ Reason: TypeAlias = Literal[
     "none_within_tolerance",  # every cheaper candidate is predicted to lose too much
     "premium_not_eligible",  # premium may not serve it: the best of what may
     "pinned",  # the caller named the model
+    "cascade",  # a cheaper model is asked first, its answer checked, a better one asked when a check fails
 ]
 
 
@@ -60,7 +66,7 @@ class Decision:
     """What was decided for one request, complete enough to be decided again from it.
 
     ``order`` is the models to ask, the chosen one first, then the fallbacks that keep the tolerance too. ``features``
-    are numbers only.
+    are numbers only. ``cascade`` is None where the policy has none.
     """
 
     decision_id: str
@@ -84,12 +90,33 @@ class Decision:
     policy_revision: str
     price_revision: str
     quality_revision: str
+    cascade: Plan | None = None
 
     def candidate(self, model: str) -> Candidate:
         """The candidate with this id; asserts that it was weighed."""
         found = next((each for each in self.candidates if each.model == model), None)
         assert found is not None, model
         return found
+
+    def loss_of(self, model: str) -> float | None:
+        """What an answer of this model is predicted to lose; with its checks, where only those let it serve."""
+        if self.reason == "cascade" and model == self.model:
+            return self.expected_loss
+        return self.candidate(model).predicted_loss
+
+    def better_than(self, model: str) -> tuple[str, ...]:
+        """The models to ask where a check fails on this one's answer: the plan's next, then others that lose less."""
+        plan = self.cascade
+        if plan is None or not plan.models:
+            return ()
+        planned = plan.models[plan.models.index(model) + 1 :] if model in plan.models else ()
+        known = _loss_against(self.premium, self.candidate(model))
+        others = (
+            name
+            for name in self.order
+            if name not in (model, *planned) and _loss_against(self.premium, self.candidate(name)) < known
+        )
+        return (*planned, *others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +125,14 @@ class Choice:
 
     order: tuple[str, ...]
     reason: Reason
+    plan: Plan | None = None
+
+    def expected_of(self, first: Candidate) -> tuple[int, float | None]:
+        """What the request is expected to cost, in nano-USD, and to lose: the plan's where checks let it serve."""
+        plan = self.plan
+        if self.reason != "cascade" or plan is None or plan.expected_cost_nanousd is None:
+            return first.expected_cost_nanousd, first.predicted_loss
+        return plan.expected_cost_nanousd, plan.expected_loss
 
 
 def is_within(candidate: Candidate, premium: str, threshold: float) -> bool:
@@ -115,19 +150,49 @@ def choose(
     threshold: float,
     pinned: str | None,
     has_ground: bool,
+    cascade: Cascade | None = None,
+    bar: Bar | None = None,
 ) -> Choice | None:
     """The cheapest eligible candidate whose predicted loss is within the threshold; ties by cost, then name.
 
     Returns None when nothing may serve. Without ground, or at tolerance 0, only premium keeps the promise; where
-    premium itself may not serve, the least predicted loss does.
+    premium itself may not serve, the least predicted loss does. With a cascade, and no bar to it, a cheaper candidate
+    comes first where checks on its answer keep the threshold for less.
     """
     eligible = [each for each in candidates if each.is_eligible]
+    choice = _chosen(
+        eligible,
+        premium=premium,
+        tolerance=tolerance,
+        threshold=threshold,
+        pinned=pinned,
+        has_ground=has_ground,
+    )
+    if choice is None or cascade is None:
+        return choice
+    if bar is not None:
+        return replace(choice, plan=barred(cascade, bar))
+    return _cascaded(choice, eligible, cascade, premium, _limit(tolerance, threshold, has_ground=has_ground))
+
+
+def _limit(tolerance: float, threshold: float, *, has_ground: bool) -> float:
+    return threshold if tolerance > 0 and has_ground else float("-inf")
+
+
+def _chosen(
+    eligible: Sequence[Candidate],
+    *,
+    premium: str,
+    tolerance: float,
+    threshold: float,
+    pinned: str | None,
+    has_ground: bool,
+) -> Choice | None:
     if pinned is not None:
         return Choice((pinned,), "pinned") if any(each.model == pinned for each in eligible) else None
     if not eligible:
         return None
-    is_strict = tolerance <= 0 or not has_ground
-    limit = float("-inf") if is_strict else threshold
+    limit = _limit(tolerance, threshold, has_ground=has_ground)
     within = sorted(
         (each for each in eligible if is_within(each, premium, limit)),
         key=lambda each: (each.expected_cost_nanousd, each.model),
@@ -143,6 +208,27 @@ def choose(
     if not has_ground:
         return Choice(order, "no_ground")
     return Choice(order, "premium_is_cheapest" if len(order) > 1 else "none_within_tolerance")
+
+
+def _cascaded(choice: Choice, eligible: Sequence[Candidate], cascade: Cascade, premium: str, limit: float) -> Choice:
+    """The choice with its plan; a model outside the limit comes first where the plan says so."""
+    by_name = {each.model: _step_of(each, premium) for each in eligible}
+    outside = [
+        by_name[each.model] for each in eligible if each.model not in choice.order and each.predicted_loss is not None
+    ]
+    plan = plan_of(cascade, [by_name[name] for name in choice.order], outside, limit)
+    if plan.why != "checks_keep_the_tolerance":
+        return replace(choice, plan=plan)
+    return Choice((plan.models[0], *choice.order), "cascade", plan)
+
+
+def _step_of(candidate: Candidate, premium: str) -> Step:
+    quality = (candidate.quality or 0.0) - (candidate.quality_width or 0.0)
+    return Step(candidate.model, candidate.expected_cost_nanousd, _loss_against(premium, candidate), quality)
+
+
+def _loss_against(premium: str, candidate: Candidate) -> float:
+    return 0.0 if candidate.model == premium else _loss_or_worst(candidate)
 
 
 def _loss_or_worst(candidate: Candidate) -> float:
@@ -177,6 +263,8 @@ def receipt_of(decision: Decision) -> dict[str, object]:
     """The decision as plain JSON values: numbers, names and revisions, never text of the prompt."""
     plain = {name: getattr(decision, name) for name in DECISION_FIELDS}
     plain["candidates"] = [candidate._asdict() for candidate in decision.candidates]
+    if decision.cascade is not None:
+        plain["cascade"] = {**decision.cascade._asdict(), "catch_rate": dict(decision.cascade.catch_rate)}
     # JSON has no infinity: a threshold that admits premium alone is null.
     plain["threshold"] = decision.threshold if decision.threshold > float("-inf") else None
     return plain
@@ -193,6 +281,7 @@ def choice_of_receipt(receipt: Mapping[str, object]) -> Choice | None:
     threshold, tolerance = receipt["threshold"], receipt["tolerance"]
     assert threshold is None or isinstance(threshold, int | float)
     assert isinstance(tolerance, int | float)
+    cascade, bar = _cascade_of(receipt.get("cascade"))
     return choose(
         candidates,
         premium=str(receipt["premium"]),
@@ -200,4 +289,14 @@ def choice_of_receipt(receipt: Mapping[str, object]) -> Choice | None:
         threshold=float("-inf") if threshold is None else threshold,
         pinned=str(receipt["model"]) if receipt["is_pinned"] else None,
         has_ground=bool(receipt["has_ground"]),
+        cascade=cascade,
+        bar=bar,
     )
+
+
+def _cascade_of(plan: object) -> tuple[Cascade | None, Bar | None]:
+    """The cascade that a receipt's plan was made by, and the bar that kept the request out."""
+    if not isinstance(plan, dict):
+        return None, None
+    cascade = Cascade(tuple(plan["verify"]), plan["max_attempts"], catch_rate=plan["catch_rate"])
+    return cascade, next((bar for bar in BARS if bar == plan["why"]), None)

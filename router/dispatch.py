@@ -11,14 +11,17 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from router.answer_checks import failed_check
+from router.cascade import checks_for
 from router.chat import Reply
 from router.errors import ProviderError, ProviderRejectedError, ProviderUnavailableError, RouterError
 from router.estimate import Seen, seen_in_reply
 from router.ledger import Rejection
 from router.ports import Call
+from router.replay import ReplyEvents
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from router.admission import Account, Admission, Hold
     from router.chat import Request, Wire
@@ -48,6 +51,12 @@ class Job:
     policy: Policy
     deployments: Mapping[str, Deployment]
 
+    @property
+    def is_cascaded(self) -> bool:
+        """Whether answers are checked, and a better model asked where a check fails."""
+        plan = self.decision.cascade
+        return plan is not None and bool(plan.models)
+
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
@@ -62,27 +71,76 @@ class Dispatch:
 
     async def complete(self, job: Job) -> tuple[Reply, Hold]:
         """The whole answer, and the hold to settle. Raises the last ProviderError when nobody answered."""
-        return await self._first_answer(job, lambda provider, call: provider.complete(call))
+        return await self._told_of(job, self._checked(job) if job.is_cascaded else self._first_answer(job, _whole))
 
     async def open_stream(self, job: Job) -> tuple[ReplyStream, Hold]:
         """A stream that has begun, and the hold to settle. Raises the last ProviderError when none began."""
-        return await self._first_answer(job, lambda provider, call: provider.open_stream(call))
+        if not job.is_cascaded:
+            return await self._told_of(job, self._first_answer(job, lambda provider, call: provider.open_stream(call)))
+        reply, hold = await self._told_of(job, self._checked(job))
+        return ReplyEvents(reply), hold
 
-    async def _first_answer(
-        self, job: Job, ask: Callable[[Provider, Call], Awaitable[Answered]]
-    ) -> tuple[Answered, Hold]:
+    async def _told_of(self, job: Job, work: Awaitable[Answered]) -> Answered:
+        """The work's result; where it fails, the request's end is told."""
         try:
-            return await self._asked_in_turn(job, ask)
+            return await work
         except BaseException:
             job.account.finish(self.admission.observer)
             raise
 
-    async def _asked_in_turn(
+    async def _first_answer(
         self, job: Job, ask: Callable[[Provider, Call], Awaitable[Answered]]
     ) -> tuple[Answered, Hold]:
-        deadline_s = self.clock.monotonic_s() + job.policy.upstream.deadline_s
+        return await self._asked_in_turn(job, self._awake(job), ask, self._deadline_s(job))
+
+    def _deadline_s(self, job: Job) -> float:
+        return self.clock.monotonic_s() + job.policy.upstream.deadline_s
+
+    async def _checked(self, job: Job) -> tuple[Reply, Hold]:
+        """The first answer that passes the cascade's checks, else the last one; those before it are charged."""
+        plan, account = job.decision.cascade, job.account
+        assert plan is not None
+        deadline_s, checks = self._deadline_s(job), checks_for(plan.verify, job.request)
+        reply, hold = await self._asked_in_turn(job, self._awake(job), _whole, deadline_s)
+        said: list[str] = []
+        while (check := failed_check(reply, job.request, checks)) is not None:
+            is_last = len(said) + 1 >= plan.max_attempts
+            better = None if is_last else await self._better_answer(job, reply, hold, deadline_s)
+            if better is None:
+                said.append(f"failed:{check}")
+                break
+            hold.vendor_id = reply.vendor_id
+            hold.escalate(reply.usage, check, reply.finish_reason, seen_in_reply(reply))
+            said.append(f"escalated:{check}")
+            reply, hold = better
+        account.cascade = ", ".join(said) or "passed"
+        return reply, hold
+
+    async def _better_answer(self, job: Job, reply: Reply, hold: Hold, deadline_s: float) -> tuple[Reply, Hold] | None:
+        """The answer of a better model; None where there is none, or none answers: then the one in hand is given."""
+        now_s = self.clock.monotonic_s()
+        models = job.decision.better_than(hold.intent.model)
+        awake = [model for model in models if self.cooldowns.rest_s(model, now_s) <= 0]
+        if not awake or now_s >= deadline_s:
+            return None
+        try:
+            return await self._asked_in_turn(job, awake, _whole, deadline_s)
+        except RouterError:
+            return None
+        except BaseException:
+            # Cancelled: the answer in hand is paid for, and nobody will hear it.
+            hold.vendor_id = reply.vendor_id
+            hold.abandon(reply.usage, seen_in_reply(reply))
+            raise
+
+    async def _asked_in_turn(
+        self,
+        job: Job,
+        models: Sequence[str],
+        ask: Callable[[Provider, Call], Awaitable[Answered]],
+        deadline_s: float,
+    ) -> tuple[Answered, Hold]:
         last: ProviderError | None = None
-        models = self._awake(job)
         for position, model in enumerate(models):
             has_other = position + 1 < len(models)
             for retry in range(job.policy.upstream.retries_max + 1):
@@ -182,6 +240,10 @@ def _seen_in(answer: object) -> Seen:
     if isinstance(answer, Reply):
         return seen_in_reply(answer)
     return Seen(counted=getattr(answer, "usage_so_far", None))
+
+
+async def _whole(provider: Provider, call: Call) -> Reply:
+    return await provider.complete(call)
 
 
 async def _let_go(answer: object) -> None:

@@ -107,6 +107,22 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
+class Cascade:
+    """Checks on a cheap model's answer, and a better model where one fails.
+
+    ``max_attempts`` counts answers, not retries. ``tiers`` names the quality tiers whose requests are cascaded, all
+    where empty. ``catch_rate`` is by model the measured share of its bad answers that the checks catch; a model that
+    is not named counts as 0: its checks let nothing serve that may not serve without them.
+    """
+
+    verify: tuple[Check, ...]
+    max_attempts: int = 2
+    tiers: frozenset[str] = frozenset()
+    buffers_streams: bool = False
+    catch_rate: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What one request may ask of the gateway itself."""
 
@@ -135,6 +151,7 @@ class Policy:
     droppable: frozenset[str] = frozenset()
     upstream: Upstream = field(default_factory=Upstream)
     limits: Limits = field(default_factory=Limits)
+    cascade: Cascade | None = None
     keys_file: str | None = None
     warnings: tuple[str, ...] = ()
 

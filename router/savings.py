@@ -98,7 +98,10 @@ def savings_report(
             "estimated": whole.estimated,
             "excluded": excluded,
         },
-        "waterfall": [{"step": "routing", "usd": usd_of(routing)}, {"step": "retries", "usd": usd_of(-failed)}],
+        "waterfall": [
+            {"step": "routing", "usd": usd_of(routing)},
+            {"step": "retries_and_escalations", "usd": usd_of(-failed)},
+        ],
         "groups": [{**dict(zip(names, each.group, strict=True)), **group_fields(each)} for each in groups],
         "method": METHOD,
     }

@@ -84,6 +84,11 @@ class AnswerStream:
         return self._hold.candidate.dropped
 
     @property
+    def cascade(self) -> str | None:
+        """How the checks on the answers went, None where there were none."""
+        return self._hold.account.cascade
+
+    @property
     def has_ready(self) -> bool:
         """Whether the next event has arrived already, so that one write can carry it along with the last."""
         return bool(getattr(self._stream, "has_ready", False))

@@ -41,6 +41,17 @@ REASONS = {
     "none_within_tolerance": "every cheaper model is predicted to lose too much",
     "premium_not_eligible": "premium may not serve it: the least predicted loss of those that may",
     "pinned": "the model was named",
+    "cascade": "cheapest first, for with its answer checked it keeps the tolerance",
+}
+PLANS = {
+    "checks_keep_the_tolerance": "checks keep the tolerance for less than the cheapest that keeps it alone",
+    "safety_net": "a safety net: the next answers where a check fails",
+    "nothing_better": "not used: no other model that keeps the tolerance is predicted to lose less",
+    "dearer_with_checks": "not used: the better model at once is expected to cost no more",
+    "pinned": "not used: the model was named",
+    "streamed": "not used: streams are not held back for checks",
+    "tier": "not used: not among the cascade's tiers",
+    "no_check_applies": "not used: none of the checks can say anything of such a request",
 }
 WHY_NOT = {
     "dearer": "dearer",
@@ -126,10 +137,26 @@ def text_of(decision: Decision, focus: Candidate, moved: Sequence[Contribution])
         f"{decision.model} answers: {REASONS[decision.reason]} ({decision.reason})\n"
         f"  asked for   {asked} {decision.tolerance:g}; largest predicted loss that keeps it: {threshold}\n"
         f"  complexity  {decision.complexity:.3f} of 1, support {decision.support:.2f}, nearest kind {decision.kind}\n"
-        f"{rules}\n"
+        f"{rules}{_plan(decision)}\n"
         f"{_candidates(decision)}\n\n"
         f"what moved complexity and {focus.model}'s predicted loss, most first (- makes it easier):\n"
         f"{_contributions(moved)}"
+    )
+
+
+def _plan(decision: Decision) -> str:
+    plan = decision.cascade
+    if plan is None:
+        return ""
+    said = f"  cascade     {PLANS[plan.why]} ({plan.why})\n"
+    if not plan.models or plan.expected_cost_nanousd is None or plan.direct_cost_nanousd is None:
+        return said
+    rates = ", ".join(f"{share:.3f}" for share in plan.check_fails[:-1])
+    return (
+        f"{said}              {' -> '.join(plan.models)}; checks: {', '.join(plan.verify)}; share that fails, as the "
+        f"policy's catch rates have it: {rates}\n"
+        f"              expected {usd_of(plan.expected_cost_nanousd)} USD with checks, "
+        f"{usd_of(plan.direct_cost_nanousd)} without; predicted loss {_number(plan.expected_loss, 4)}\n"
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from router.catalog import ModelCard, PriceSchedule, contract_schedule, lint_catalog
 from router.catalog.cards import HOSTED_AS
 from router.config.hosts import HOSTS, LONG_TAIL, host_of, wire_of
-from router.config.rules import check_possible, rule_of
+from router.config.rules import cascade_of, check_possible, rule_of
 from router.config.words import meant
 from router.policy import Limits, Policy, PolicyModel, Upstream
 
@@ -87,6 +87,7 @@ class Resolving:
         models = {name: self._model(name, block) for name, block in file.models.items()}
         self._check_routing()
         rules = tuple(rule_of(self, index, block) for index, block in enumerate(file.rules))
+        cascade = cascade_of(self, file.cascade) if file.cascade is not None else None
         resolved = {name: model for name, model in models.items() if model is not None}
         if len(resolved) == len(self.model_names):
             check_possible(self, rules, resolved)
@@ -104,6 +105,7 @@ class Resolving:
             droppable=frozenset(routing.drop),
             upstream=Upstream(**file.upstream.model_dump()),
             limits=Limits(**file.limits.model_dump()),
+            cascade=cascade,
             keys_file=file.keys.file if file.keys is not None else None,
             warnings=tuple(str(each) for each in self.warnings),
         )

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from router.config.words import meant
 from router.eligibility import check_requirement
-from router.policy import Condition, Requirement, Rule
+from router.policy import Cascade, Condition, Requirement, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from router.config.schema import PolicyFile, RuleBlock, WhenBlock
+    from router.config.schema import CascadeBlock, PolicyFile, RuleBlock, WhenBlock
     from router.config.yaml_places import Path
     from router.policy import PolicyModel
 
@@ -64,6 +64,28 @@ def rule_of(noting: Noting, index: int, block: RuleBlock) -> Rule:
             models=frozenset(require.models or ()),
             tolerance_max=require.tolerance_max,
         ),
+    )
+
+
+def cascade_of(noting: Noting, block: CascadeBlock) -> Cascade:
+    """The cascade, its names checked."""
+    rates = block.catch_rate or {}
+    _check_names(noting, ("cascade", "tiers"), block.tiers, noting.tier_names, "is no quality tier")
+    for position, check in enumerate(block.verify):
+        if check in block.verify[:position]:
+            noting.add(("cascade", "verify", position), f"`{check}` stands twice")
+    for name in rates:
+        if name not in noting.model_names:
+            close = meant(name, noting.model_names)
+            noting.add(("cascade", "catch_rate", name), f"`{name}` is no model of this policy{close}")
+        elif name == noting.file.routing.premium:
+            noting.add(("cascade", "catch_rate", name), "is the premium model: it may serve without any check")
+    return Cascade(
+        verify=tuple(block.verify),
+        max_attempts=block.max_attempts,
+        tiers=frozenset(block.tiers or ()),
+        buffers_streams=block.streams == "buffer",
+        catch_rate=MappingProxyType(dict(rates)),
     )
 
 

@@ -214,6 +214,27 @@ class RuleBlock(Strict):
     require: RequireBlock = Field(description="what it requires")
 
 
+class CascadeBlock(Strict):
+    """Checks on the answer of a cheap model, and a better model where one fails."""
+
+    verify: Annotated[
+        list[Literal["refusal", "truncation", "schema", "tool_call", "empty", "looping"]], Field(min_length=1)
+    ] = Field(description="what an answer is checked for, in this order")
+    max_attempts: Annotated[int, Field(ge=2, le=5)] = Field(
+        default=2, description="answers that one request may be given up to; retries at a vendor aside"
+    )
+    tiers: Annotated[list[Name], Field(min_length=1, max_length=32)] | None = Field(
+        default=None, description="the quality tiers whose requests are cascaded; every request, if not given"
+    )
+    streams: Literal["buffer"] | None = Field(
+        default=None, description="`buffer` holds a stream back until its checks are done; else streams are not checked"
+    )
+    catch_rate: Annotated[dict[Name, Share], Field(min_length=1, max_length=1_000)] | None = Field(
+        default=None,
+        description="model: share of its bad answers that these checks catch, as you measured it; 0 for all others",
+    )
+
+
 class UpstreamBlock(Strict):
     """How long vendors are waited for, and how often they are asked."""
 
@@ -278,6 +299,9 @@ class PolicyFile(Strict):
         default_factory=list, description="what narrows the choice for some requests, or for all"
     )
     upstream: UpstreamBlock = Field(default_factory=UpstreamBlock, description="timeouts, retries, cooldown")
+    cascade: CascadeBlock | None = Field(
+        default=None, description="checks on answers, and a better model where one fails"
+    )
     limits: LimitsBlock = Field(default_factory=LimitsBlock, description="bounds of one request")
     keys: KeysBlock | None = Field(default=None, description="`keys.yaml` in TOLLGATE_HOME, if not given")
 
@@ -286,10 +310,8 @@ class PolicyFile(Strict):
 LATER_FIELDS = (
     ("budgets",),
     ("guards",),
-    ("cascade",),
     ("feedback",),
     ("routing", "holdout"),
-    ("routing", "cascade"),
     ("rules", "*", "guards"),
     ("rules", "*", "context"),
     ("rules", "*", "budgets"),
@@ -315,7 +337,7 @@ def policy_schema() -> dict[str, object]:
     """The JSON Schema (draft 2020-12) of a policy file, for editors; what needs the catalogue is `tollgate check`'s."""
     made = _without_null(PolicyFile.model_json_schema())
     assert isinstance(made, dict)
-    for name in ("PolicyFile", "RoutingBlock"):
+    for name in ("PolicyFile", "RoutingBlock", "CascadeBlock"):
         block = made if name == "PolicyFile" else made["$defs"][name]
         for field in block["properties"].values():
             if "patternProperties" in field:

@@ -25,6 +25,7 @@ Outcome: TypeAlias = Literal[
     "failed",  # the vendor failed; cost may still be above zero
     "client_left",  # the client went away; the call was drained or estimated
     "broken",  # the stream broke after its first byte
+    "escalated",  # the answer failed a check and went to nobody: a better model was asked
     "expired",  # closed by lease after a crash, charged at the hold
 ]
 

@@ -36,6 +36,7 @@ def _choice_headers(
     complexity: float | None,
     expected_loss: float | None,
     dropped: tuple[str, ...],
+    cascade: str | None,
 ) -> list[tuple[bytes, bytes]]:
     headers = [
         (b"x-router-decision-id", decision_id.encode()),
@@ -48,19 +49,37 @@ def _choice_headers(
         headers.append((b"x-router-expected-loss", b"%.4f" % expected_loss))
     if dropped:
         headers.append((b"x-router-dropped", ",".join(dropped).encode()))
+    if cascade is not None:
+        headers.append((b"x-router-cascade", cascade.encode()))
     return headers
 
 
-def decision_headers(decision: Decision, model: str, dropped: tuple[str, ...]) -> list[tuple[bytes, bytes]]:
+def decision_headers(
+    decision: Decision, model: str, dropped: tuple[str, ...], cascade: str | None = None
+) -> list[tuple[bytes, bytes]]:
     """What is known when a stream's headers go out."""
-    loss = decision.candidate(model).predicted_loss
-    return _choice_headers(decision.decision_id, model, decision.reason, decision.complexity, loss, dropped)
+    loss = decision.loss_of(model)
+    return _choice_headers(
+        decision.decision_id,
+        model,
+        decision.reason,
+        decision.complexity,
+        loss,
+        dropped,
+        cascade,
+    )
 
 
 def bill_headers(bill: Bill) -> list[tuple[bytes, bytes]]:
     """Everything, once the answer is whole; premium's cost and the savings only where premium is modelled."""
     headers = _choice_headers(
-        bill.decision_id, bill.model, bill.reason, bill.complexity, bill.expected_loss, bill.dropped
+        bill.decision_id,
+        bill.model,
+        bill.reason,
+        bill.complexity,
+        bill.expected_loss,
+        bill.dropped,
+        bill.cascade,
     )
     headers.append((b"x-router-cost-usd", usd_of(bill.cost_nanousd).encode()))
     if bill.premium_cost is not None and bill.savings_nanousd is not None:

@@ -69,6 +69,7 @@ DECISION_HEADERS: OpenApi = {
         ("X-Router-Cost-Usd", "What it cost; in a stream's last chunk instead", False, USD),
         ("X-Router-Premium-Cost-Usd", "What premium would have cost, modelled", False, USD),
         ("X-Router-Savings-Usd", "The difference; may be negative", False, USD),
+        ("X-Router-Cascade", "How the checks went: `passed`, `escalated:CHECK`, `failed:CHECK`", False, TEXT),
         ("X-Router-Dropped", "Settings that were left out because the model refuses them", False, TEXT),
     )
 }
@@ -140,6 +141,10 @@ RECEIPT = _object(
         "expected_cost_usd": USD,
         "candidates": {"type": "array", "items": ref("Candidate")},
         "features": {"type": "object", "additionalProperties": {"type": "number"}},
+        "cascade": {
+            "type": ["object", "null"],
+            "description": "The plan of a cascade: which models answer in turn, and from what that follows.",
+        },
         "policy_revision": TEXT,
         "price_revision": TEXT,
         "quality_revision": TEXT,

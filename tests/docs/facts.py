@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SERVER = Path(__file__).resolve().parents[2] / "router" / "server"
-NAMED = {"models": "NAME", "quality_tiers": "TIER", "tags": "TAG"}
+NAMED = {"models": "NAME", "catch_rate": "NAME", "quality_tiers": "TIER", "tags": "TAG"}
 
 
 # --- the policy ------------------------------------------------------------------------------------------------------

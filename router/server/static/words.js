@@ -7,6 +7,7 @@ const REASONS = {
   no_ground: ["unlike anything known", "The prompt is unlike anything calibrated: abstained upward, to premium."],
   none_within_tolerance: ["none in tolerance", "Every cheaper model is predicted to lose too much."],
   premium_not_eligible: ["premium may not serve", "Premium may not serve this: the best of those that may."],
+  cascade: ["checked, cheap first", "A cheaper model is asked first and its answer checked; a better one answers when a check fails."],
   pinned: ["pinned", "The caller named the model."],
   refused: ["refused", "Refused before any vendor was asked."],
 };
@@ -35,7 +36,7 @@ export const whyText = (code) => {
   return detail && WHY_WITH[name] ? WHY_WITH[name](detail) : WHY[code] ?? code;
 };
 
-export const STEPS = { routing: "Saved by routing", retries: "Spent on failed attempts" };
+export const STEPS = { routing: "Saved by routing", retries_and_escalations: "Spent on failed and escalated attempts" };
 export const featureText = (name) => name.replaceAll("_", " ");
 
 // Everything is told in UTC, as ledger and report have it; today's date goes without saying.

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
 
+from router.cascade import PlanWhy
 from router.cli import app
-from router.cli.explain import PREFIXES, REASONS, WHY_NOT, focus_of, request_of, text_of
+from router.cli.explain import PLANS, PREFIXES, REASONS, WHY_NOT, focus_of, request_of, text_of
 from router.decide import decide
 from router.decision import Reason, choice_of_receipt
 from router.policy import Caller, Terms
@@ -16,10 +18,9 @@ from router.quality import load_quality_model
 from tests.builders import model_of, policy_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from click.testing import Result
 
+POLICIES = Path(__file__).resolve().parents[3] / "policies"
 PROMPT = "Prove that there are infinitely many primes of the form 4n+3."
 
 
@@ -64,6 +65,31 @@ def test_json_is_the_receipt_that_decides_again() -> None:
     assert (choice.order[0], choice.reason) == (receipt["model"], receipt["reason"])
     assert receipt["contributions"]["model"] in {each["model"] for each in receipt["candidates"]}
     assert set(receipt["contributions"]["features"][0]) == {"feature", "value", "complexity", "predicted_loss"}
+
+
+CASCADES = """
+cascade: {verify: [refusal, schema], tiers: [balanced], catch_rate: {llama-8b: 0.9}}
+"""
+
+
+def test_a_cascade_says_its_plan_and_why(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    text = (POLICIES / "default.yaml").read_text()
+    first = next(each["model"] for each in explained(PROMPT)["candidates"] if each["model"] != "claude-opus")
+    policy.write_text(text + CASCADES.replace("llama-8b", first))
+    receipt = explained(PROMPT, "--policy", str(policy))
+    said = explain(PROMPT, "--policy", str(policy)).output
+    plan = receipt["cascade"]
+    assert (plan["verify"], plan["catch_rate"], plan["max_attempts"]) == (["refusal", "schema"], {first: 0.9}, 2)
+    assert f"cascade     {PLANS[plan['why']]} ({plan['why']})" in said
+    assert ("checks: refusal, schema" in said) is bool(plan["models"])
+    barred = explain(PROMPT, "--policy", str(policy), "--tier", "economy").output
+    assert f"cascade     {PLANS['tier']} (tier)" in barred
+    assert "  cascade  " not in explain(PROMPT).output
+
+
+def test_every_plan_has_words() -> None:
+    assert set(PLANS) == {each for part in PlanWhy.__args__ for each in getattr(part, "__args__", (part,))}
 
 
 def test_the_default_tier_is_the_policys_and_the_tolerance_wins() -> None:

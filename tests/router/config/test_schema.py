@@ -25,6 +25,7 @@ BEYOND = {
     *("rule-impossible-together", "rule-names-twice", "rule-never-applies", "rules-always-impossible"),
     *("tolerance-of-premium", "tolerance-slip-of-the-point", "vendor-of-another-provider", "duplicate-keys"),
     *("window-below-the-output-limit", "no-such-day", "price-nan", "price-too-exact", "file-not-utf-8"),
+    "cascade-names",
 }
 
 

@@ -96,6 +96,7 @@ class FakeStream:
     usage: Usage | None = None
     bill: Bill | None = None
     has_ready: bool = False
+    cascade: str | None = None
     is_closed: bool = False
 
     async def __aiter__(self) -> AsyncIterator[StreamEvent]:

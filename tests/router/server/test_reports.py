@@ -57,7 +57,7 @@ async def test_totals_are_exact_and_the_waterfall_sums_to_the_savings() -> None:
     }
     assert totals["savings_usd"]["point"] == usd_of(2 * POINT - 2 * COST - 12)
     assert sum(parse_usd(step["usd"]) for step in report["waterfall"]) == parse_usd(totals["savings_usd"]["point"])
-    assert [step["step"] for step in report["waterfall"]] == ["routing", "retries"]
+    assert [step["step"] for step in report["waterfall"]] == ["routing", "retries_and_escalations"]
     assert report["waterfall"][1]["usd"] == usd_of(-12)
     assert totals["measured"] is None
     assert totals["measured_why"].startswith("modelled, not measured")
