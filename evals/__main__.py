@@ -1,4 +1,4 @@
-"""``python -m evals train|select|report``."""
+"""``python -m evals train|select|report|promise|newcomer``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ def main(arguments: list[str] | None = None) -> None:
     reporting = commands.add_parser("report", help="judge the shipped artifact on the test split, beside baselines")
     reporting.add_argument("--left-out", action="store_true", help="also fit without each source and judge it there")
     reporting.add_argument("--out", type=Path, help="write JSON here")
+    promising = commands.add_parser("promise", help="how often a tolerance is broken: random halves, unseen sources")
+    promising.add_argument("--splits", type=int, default=200, help="random halves of the known sources")
+    promising.add_argument("--out", type=Path, help="write JSON here")
+    promising.add_argument("--picture", type=Path, help="write a PNG here")
+    entering = commands.add_parser("newcomer", help="a model left out of training, entered with few graded answers")
+    entering.add_argument("--draws", type=int, default=20, help="how often the graded answers are drawn")
+    entering.add_argument("--out", type=Path, help="write JSON here")
     given = parser.parse_args(arguments)
     if given.command == "train":
         from evals.train import ARTIFACT, train
@@ -34,6 +41,14 @@ def main(arguments: list[str] | None = None) -> None:
         from evals.select import learning_curve, select
 
         (learning_curve if given.learning_curve else select)(out=given.out, seeds=given.seeds)
+    elif given.command == "promise":
+        from evals.promise import promise
+
+        promise(splits=given.splits, out=given.out, picture=given.picture)
+    elif given.command == "newcomer":
+        from evals.newcomer import newcomer
+
+        newcomer(draws=given.draws, out=given.out)
     else:
         from evals.report import report
 
