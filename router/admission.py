@@ -21,6 +21,7 @@ from router.token_priors import hold_tokens_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from router.calibration import Promise
     from router.chat import FinishReason, Request
     from router.clock import Clock
     from router.decision import Candidate, CostRange, Decision
@@ -50,6 +51,7 @@ class Account:
     last: tuple[Intent, Settlement] | None = None
     is_finished: bool = False
     cascade: str | None = None
+    promise: Promise | None = None
 
     def finish(self, observer: Observer) -> None:
         """No attempt follows: the request has ended with its last one, which is told once."""
@@ -218,6 +220,7 @@ class Hold:
             attempts=account.attempts,
             usage_source=account.usage_source,
             cascade=account.cascade,
+            promise=account.promise,
         )
 
 

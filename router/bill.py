@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from router.calibration import Promise
     from router.decision import CostRange
 
 
@@ -27,6 +28,7 @@ class Bill:
     attempts: int
     usage_source: str
     cascade: str | None = None
+    promise: Promise | None = None
 
     @property
     def savings_nanousd(self) -> int | None:

@@ -32,6 +32,8 @@ Z_95_ONE_SIDED: Final = 1.645
 LOSSLESS: Final = 3.0
 CAUTION: Final = (LOSSLESS / Z_95_ONE_SIDED) ** 2
 LABELS_MIN: Final = 50
+# Nobody grades more than this tolerance needs; smaller ones say the same number.
+LABELS_TOLERANCE_MIN: Final = 1e-6
 FOLDS: Final = 5
 # A shift's prior deviation, in log-odds: what the shipped predictions were off by on whole sources left out of them.
 SHIFT_DEVIATION: Final = 1.0
@@ -121,7 +123,7 @@ NO_CALIBRATIONS: Final = Calibrations()
 
 def labels_required(tolerance: float) -> int:
     """How many graded prompts a tolerance needs before anything but premium can keep it; 0 for none."""
-    return 0 if tolerance <= 0 else max(LABELS_MIN, ceil(LOSSLESS / tolerance - 1e-9))
+    return 0 if tolerance <= 0 else max(LABELS_MIN, ceil(LOSSLESS / max(tolerance, LABELS_TOLERANCE_MIN) - 1e-9))
 
 
 def shifted(quality: float, shift: float) -> float:

@@ -6,12 +6,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from router.ask import ask_of
+from router.calibration import NO_CALIBRATIONS
 from router.cascade import bar_of
 from router.catalog import expected_cost_nanousd
 from router.decision import Candidate, Choice, Decision, choose, explained
 from router.eligibility import Circumstances, check_model, matching_rules
 from router.errors import ContextLengthExceededError, NoEligibleModelError
 from router.features import features_of
+from router.promise import footing_of
 from router.prompt import prompt_view_of, sizes_of
 from router.token_priors import input_tokens_of, output_tokens_of
 
@@ -19,14 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from router.ask import Ask
+    from router.calibration import Calibration, Calibrations
     from router.chat import Request
+    from router.features import Features
     from router.policy import Caller, Policy, PolicyModel, Rule, Terms
+    from router.promise import Footing
     from router.prompt import Sizes
     from router.quality import QualityModel, Scores
 
 # A thinking model spends output tokens before its first visible word: the default limit is stretched for it.
 THINKING_OUTPUT_FACTOR = 4
 NOTHING_WARM: Mapping[str, int] = MappingProxyType({})
+# A model that answers for one of these was not chosen by its loss: nothing is promised of it.
+UNPROMISED = ("pinned", "premium_not_eligible")
 
 
 def output_tokens_max_of(request: Request, model: PolicyModel, policy: Policy) -> int:
@@ -77,7 +84,7 @@ def weigh(
     policy: Policy,
     rules: Sequence[Rule],
     scores: Scores,
-    losses: Sequence[float],
+    losses: Sequence[float | None],
     weights: Mapping[str, Weights],
 ) -> tuple[Candidate, ...]:
     """Every model of the policy with what it is expected to cost and lose, and what keeps it from serving."""
@@ -158,10 +165,12 @@ def decide(
     *,
     decision_id: str,
     warm: Mapping[str, int] = NOTHING_WARM,
+    calibrations: Calibrations = NO_CALIBRATIONS,
 ) -> Decision:
     """Score the prompt, weigh every model, choose the cheapest that keeps the tolerance.
 
     ``warm`` says how many tokens of the request's beginning each model's vendor is known to have in its prompt cache.
+    ``calibrations`` are the workloads' own, of which the most specific one counts.
 
     Raises ModelNotFoundError, ModelNotAllowedError, UnknownQualityTierError and TierNotAllowedError for what was asked,
     ContextLengthExceededError and NoEligibleModelError where nothing may serve.
@@ -170,7 +179,6 @@ def decide(
     sizes = sizes_of(request)
     features = features_of(prompt_view_of(request, sizes))
     scores = quality.score(features, tuple(model.provider_model for model in policy.models.values()))
-    losses = quality.predicted_loss(scores, tuple(policy.models).index(policy.premium))
     weights = {
         name: weights_of(request, model, policy, sizes, scores.output_tokens, warm.get(name, 0))
         for name, model in policy.models.items()
@@ -178,10 +186,37 @@ def decide(
     seen = circumstances_of(request, caller, terms, ask, sizes, weights[policy.premium].input_tokens, scores.support)
     rules = matching_rules(policy, caller, seen)
     tolerance = tolerance_of(ask, rules)
-    threshold = quality.threshold(tolerance, scores.kind)
-    weighed = weigh(request, caller, policy, rules, scores, losses, weights)
-    choice = require_choice(weighed, policy, ask, request, tolerance, threshold, has_ground=scores.has_ground)
-    candidates = explained(weighed, choice, policy.premium, threshold)
+    own = calibration_of(calibrations, caller, seen, rules) if calibrations else None
+    footing = footing_of(quality, scores, policy, tolerance, own)
+    weighed = weigh(request, caller, policy, rules, footing.scores, footing.losses, weights)
+    choice = require_choice(
+        weighed,
+        policy,
+        ask,
+        request,
+        tolerance,
+        footing.threshold,
+        has_ground=footing.has_ground,
+        is_promise_met=footing.is_met,
+    )
+    return decision_of(decision_id, weighed, choice, footing, ask, tolerance, rules, features, policy, quality)
+
+
+def decision_of(
+    decision_id: str,
+    weighed: Sequence[Candidate],
+    choice: Choice,
+    footing: Footing,
+    ask: Ask,
+    tolerance: float,
+    rules: Sequence[Rule],
+    features: Features,
+    policy: Policy,
+    quality: QualityModel,
+) -> Decision:
+    """The receipt of a choice."""
+    scores = footing.scores
+    candidates = explained(weighed, choice, policy.premium, footing.threshold)
     chosen = next(each for each in candidates if each.model == choice.order[0])
     cost, loss = choice.expected_of(chosen)
     return Decision(
@@ -192,7 +227,7 @@ def decide(
         is_pinned=ask.pinned is not None,
         quality_tier=ask.quality_tier,
         tolerance=tolerance,
-        threshold=threshold,
+        threshold=footing.threshold,
         premium=policy.premium,
         expected_loss=loss,
         expected_cost_nanousd=cost,
@@ -202,10 +237,14 @@ def decide(
         complexity=scores.complexity,
         support=scores.support,
         kind=scores.kind,
-        has_ground=scores.has_ground,
+        has_ground=footing.has_ground,
         policy_revision=policy.revision,
         price_revision=policy.price_revision,
         quality_revision=quality.revision,
+        promise="none" if choice.reason in UNPROMISED and chosen.model != policy.premium else footing.promise,
+        labels_needed=footing.labels_needed,
+        calibration=footing.calibration,
+        is_promise_met=footing.is_met,
         cascade=choice.plan,
     )
 
@@ -219,6 +258,7 @@ def require_choice(
     threshold: float,
     *,
     has_ground: bool,
+    is_promise_met: bool,
 ) -> Choice:
     """The choice among the candidates. Raises NoEligibleModelError or ContextLengthExceededError without one."""
     cascade, is_pinned = policy.cascade, ask.pinned is not None
@@ -229,12 +269,20 @@ def require_choice(
         threshold=threshold,
         pinned=ask.pinned,
         has_ground=has_ground,
+        is_promise_met=is_promise_met,
         cascade=cascade,
         bar=None if cascade is None else bar_of(cascade, request, ask.quality_tier, is_pinned=is_pinned),
     )
     if choice is None:
         raise refusal_of(weighed, ask.pinned)
     return choice
+
+
+def calibration_of(
+    calibrations: Calibrations, caller: Caller, seen: Circumstances, rules: Sequence[Rule]
+) -> Calibration | None:
+    """The calibration of the request's workload, if it has one."""
+    return calibrations.find(caller.key_id, caller.team, seen.tags, [rule.name for rule in rules])
 
 
 def tolerance_of(ask: Ask, rules: Sequence[Rule]) -> float:

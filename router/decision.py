@@ -14,6 +14,7 @@ from router.policy import Cascade
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from router.calibration import Promise
     from router.cascade import Bar
 
 Reason: TypeAlias = Literal[
@@ -21,6 +22,7 @@ Reason: TypeAlias = Literal[
     "premium_is_cheapest",  # premium itself costs least of all that qualify
     "zero_tolerance",  # the caller accepts no loss
     "no_ground",  # the prompt is unlike anything calibrated: abstained upward
+    "promise_not_calibrated",  # the policy demands a calibrated promise, and this workload has none: premium
     "none_within_tolerance",  # every cheaper candidate is predicted to lose too much
     "premium_not_eligible",  # premium may not serve it: the best of what may
     "pinned",  # the caller named the model
@@ -66,7 +68,9 @@ class Decision:
     """What was decided for one request, complete enough to be decided again from it.
 
     ``order`` is the models to ask, the chosen one first, then the fallbacks that keep the tolerance too. ``features``
-    are numbers only. ``cascade`` is None where the policy has none.
+    are numbers only. ``cascade`` is None where the policy has none. ``promise`` says what the tolerance rests on:
+    ``calibration``, name@version of the workload's own, the shipped one, or nothing; ``labels_needed`` graded prompts
+    are missing to calibrate it, and ``is_promise_met`` is False where the policy demands that.
     """
 
     decision_id: str
@@ -91,6 +95,10 @@ class Decision:
     price_revision: str
     quality_revision: str
     cascade: Plan | None = None
+    promise: Promise = "shipped"
+    labels_needed: int = 0
+    calibration: str | None = None
+    is_promise_met: bool = True
 
     def candidate(self, model: str) -> Candidate:
         """The candidate with this id; asserts that it was weighed."""
@@ -152,6 +160,7 @@ def choose(
     has_ground: bool,
     cascade: Cascade | None = None,
     bar: Bar | None = None,
+    is_promise_met: bool = True,
 ) -> Choice | None:
     """The cheapest eligible candidate whose predicted loss is within the threshold; ties by cost, then name.
 
@@ -167,12 +176,15 @@ def choose(
         threshold=threshold,
         pinned=pinned,
         has_ground=has_ground,
+        is_promise_met=is_promise_met,
     )
     if choice is None or cascade is None:
         return choice
     if bar is not None:
         return replace(choice, plan=barred(cascade, bar))
-    return _cascaded(choice, eligible, cascade, premium, _limit(tolerance, threshold, has_ground=has_ground))
+    return _cascaded(
+        choice, eligible, cascade, premium, _limit(tolerance, threshold, has_ground=has_ground and is_promise_met)
+    )
 
 
 def _limit(tolerance: float, threshold: float, *, has_ground: bool) -> float:
@@ -187,12 +199,13 @@ def _chosen(
     threshold: float,
     pinned: str | None,
     has_ground: bool,
+    is_promise_met: bool,
 ) -> Choice | None:
     if pinned is not None:
         return Choice((pinned,), "pinned") if any(each.model == pinned for each in eligible) else None
     if not eligible:
         return None
-    limit = _limit(tolerance, threshold, has_ground=has_ground)
+    limit = _limit(tolerance, threshold, has_ground=has_ground and is_promise_met)
     within = sorted(
         (each for each in eligible if is_within(each, premium, limit)),
         key=lambda each: (each.expected_cost_nanousd, each.model),
@@ -207,6 +220,8 @@ def _chosen(
         return Choice(order, "zero_tolerance")
     if not has_ground:
         return Choice(order, "no_ground")
+    if not is_promise_met:
+        return Choice(order, "promise_not_calibrated")
     return Choice(order, "premium_is_cheapest" if len(order) > 1 else "none_within_tolerance")
 
 
@@ -244,7 +259,7 @@ def explained(candidates: Sequence[Candidate], choice: Choice, premium: str, thr
         if each.is_eligible and each.model != winner:
             if choice.reason == "pinned":
                 why = ("not_pinned",)
-            elif choice.reason in ("zero_tolerance", "no_ground"):
+            elif choice.reason in ("zero_tolerance", "no_ground", "promise_not_calibrated"):
                 why = (choice.reason,)
             elif choice.reason != "premium_not_eligible" and is_within(each, premium, threshold):
                 why = ("dearer",)
@@ -291,6 +306,7 @@ def choice_of_receipt(receipt: Mapping[str, object]) -> Choice | None:
         has_ground=bool(receipt["has_ground"]),
         cascade=cascade,
         bar=bar,
+        is_promise_met=bool(receipt.get("is_promise_met", True)),
     )
 
 

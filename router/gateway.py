@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from router.admission import Account
+from router.calibration import NO_CALIBRATIONS
 from router.decide import decide
 from router.dispatch import Job
 from router.errors import RouterError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from router.admission import Admission
     from router.bill import Bill
+    from router.calibration import Calibrations
     from router.chat import Reply, Request, Surface
     from router.clock import Clock
     from router.decision import Decision
@@ -47,10 +49,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What is in force right now: one policy revision with where its models are reached. Swapped whole on reload."""
+    """What is in force right now: a policy revision, where its models are reached, calibrations. Swapped whole."""
 
     policy: Policy
     deployments: Mapping[str, Deployment]
+    calibrations: Calibrations = NO_CALIBRATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,17 @@ class Gateway:
         """The decision alone: nothing is called, held or written."""
         warm = self.caches.known(beginnings_of(request), self.clock.monotonic_s())
         decision_id = new_decision_id(self.clock)
-        return decide(request, caller, terms, self.policy, self.quality, decision_id=decision_id, warm=warm)
+        now = self.in_force()
+        return decide(
+            request,
+            caller,
+            terms,
+            now.policy,
+            self.quality,
+            decision_id=decision_id,
+            warm=warm,
+            calibrations=now.calibrations,
+        )
 
     def reject(self, error: RouterError, caller: Caller, terms: Terms, surface: Surface) -> str:
         """Write down a request that was refused before it could be decided; returns its decision id."""
@@ -114,13 +127,23 @@ class Gateway:
         beginnings = beginnings_of(request)
         warm = self.caches.known(beginnings, started_s)
         try:
-            decision = decide(request, caller, terms, now.policy, self.quality, decision_id=decision_id, warm=warm)
+            decision = decide(
+                request,
+                caller,
+                terms,
+                now.policy,
+                self.quality,
+                decision_id=decision_id,
+                warm=warm,
+                calibrations=now.calibrations,
+            )
         except RouterError as error:
             error.decision_id = self.reject(error, caller, terms, request.surface)
             raise
         subject = subject_of(request, caller, terms, decision, self.salt)
         learn = partial(self.caches.learned, beginnings)
-        return Job(request, decision, Account(subject, started_s, learn), now.policy, now.deployments)
+        account = Account(subject, started_s, learn, promise=decision.promise)
+        return Job(request, decision, account, now.policy, now.deployments)
 
 
 def new_decision_id(clock: Clock) -> str:

@@ -137,7 +137,8 @@ class Policy:
     """One revision of the rules; ``revision`` is the sha256 of the file's bytes and the price revision.
 
     ``droppable`` names the settings that may be dropped, and named in `X-Router-Dropped`, for a model that refuses
-    them; one that is not named there makes the model ineligible.
+    them; one that is not named there makes the model ineligible. With ``promise_min`` a workload without a calibration
+    of its own gets premium.
     """
 
     revision: str
@@ -149,6 +150,7 @@ class Policy:
     default_tier: str
     rules: tuple[Rule, ...] = ()
     droppable: frozenset[str] = frozenset()
+    promise_min: Literal["calibrated"] | None = None
     upstream: Upstream = field(default_factory=Upstream)
     limits: Limits = field(default_factory=Limits)
     cascade: Cascade | None = None

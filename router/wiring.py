@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 
 from router.admission import Admission
 from router.clock import SystemClock
+from router.config.calibrations import CalibrationWatch
 from router.config.hosts import HOSTS, deployments_of, has_any_key
 from router.config.prices import load_catalog
 from router.config.watch import PolicyWatch
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
+    from router.calibration import Calibrations
     from router.catalog import PriceSchedule, PriceTier
     from router.config.settings import Settings
     from router.config.watch import PolicyStatus
@@ -86,10 +88,10 @@ def load_salt(home: Path) -> bytes:
     return salt
 
 
-def in_force_of(policy: Policy, deployments: Mapping[str, Deployment]) -> InForce:
+def in_force_of(policy: Policy, deployments: Mapping[str, Deployment], calibrations: Calibrations) -> InForce:
     """The policy with every model that has no key marked as unreachable."""
     models = {name: replace(model, is_reachable=name in deployments) for name, model in policy.models.items()}
-    return InForce(replace(policy, models=models), deployments)
+    return InForce(replace(policy, models=models), deployments, calibrations)
 
 
 def require_keys(settings: Settings, *, has_keys: bool) -> None:
@@ -112,14 +114,17 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
     telemetry = Telemetry(registry)
     async with contextlib.AsyncExitStack() as stack:
         watch = PolicyWatch(settings, catalog)
+        graded = CalibrationWatch(settings.home, quality.revision)
         require_keys(settings, has_keys=watch.key_ring is not None)
         urls = None
         if settings.must_simulate or not has_any_key(watch.policy, settings.env):
             urls = stack.enter_context(simulated_vendors(watch.policy, settings))
-        current = [in_force_of(watch.policy, deployments_of(watch.policy, settings.env, urls))]
+        deployments = deployments_of(watch.policy, settings.env, urls)
+        current = [in_force_of(watch.policy, deployments, graded.loaded.calibrations)]
 
         def swap(policy: Policy) -> None:
-            current[0] = in_force_of(policy, deployments_of(policy, settings.env, urls))
+            deployments = deployments_of(policy, settings.env, urls)
+            current[0] = in_force_of(policy, deployments, graded.loaded.calibrations)
 
         def told(status: PolicyStatus) -> None:
             telemetry.policy_broken.set(status.broken is not None)
@@ -155,7 +160,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watch.wake)
         watching = asyncio.ensure_future(watch.run(swap, told))
         sweeping = asyncio.ensure_future(sweep_leases(ledger, clock))
-        stack.push_async_callback(stop_all, watching, sweeping)
+        calibrating = asyncio.ensure_future(graded.run(lambda _: swap(watch.policy)))
+        stack.push_async_callback(stop_all, watching, sweeping, calibrating)
         needs_key = watch.key_ring is not None
         yield Assembled(app, gateway, ledger, is_simulated=urls is not None, needs_key=needs_key)
 

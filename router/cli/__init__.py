@@ -163,6 +163,64 @@ def score(
 
 
 @app.command()
+def calibrate(
+    dataset: Annotated[
+        str | None,
+        typer.Argument(metavar="DATASET", help="Graded answers: JSONL, or CSV where the name ends in .csv."),
+    ] = None,
+    workload: Annotated[str, typer.Option(metavar="NAME", help="What the workload is called.")] = "default",
+    match: Annotated[
+        str, typer.Option(metavar="WHAT", help="Whose requests: all, key=ID, team=NAME, tag:NAME=VALUE or rule=NAME.")
+    ] = "all",
+    tolerance: Annotated[
+        list[float] | None,
+        typer.Option(metavar="X", min=0, max=1, help="A tolerance to judge; may be repeated [the policy's tiers]."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take it over although a held-back loss exceeds its tolerance.")
+    ] = False,
+    show_list: Annotated[bool, typer.Option("--list", help="List the calibrations in force.")] = False,
+    show: Annotated[str | None, typer.Option(metavar="NAME", help="Print a workload's calibration as JSON.")] = None,
+    rollback: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Take a workload's newest version out of force.")
+    ] = None,
+    policy: Policy = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Calibrate the promise from graded answers.
+
+    50 to 500 of one workload. A running gateway takes the new version over within a second. Exit 1 where a line cannot
+    be read, the labels are too few, or the loss on held-back answers is not within the tolerance.
+    """
+    from router.cli.calibrate import calibrate as run
+    from router.cli.calibrate import roll_back, show_one
+    from router.cli.calibrate import show_list as list_all
+
+    if sum((dataset is not None, show_list, show is not None, rollback is not None)) != 1:
+        raise typer.BadParameter("name one: a DATASET, --list, --show NAME or --rollback NAME")
+    if show_list:
+        raise typer.Exit(list_all(home=home, as_json=json))
+    if show is not None:
+        raise typer.Exit(show_one(show, home=home))
+    if rollback is not None:
+        raise typer.Exit(roll_back(rollback, home=home, as_json=json))
+    assert dataset is not None
+    raise typer.Exit(
+        run(
+            dataset,
+            workload=workload,
+            match=match,
+            tolerances=tolerance or [],
+            force=force,
+            policy=policy,
+            home=home,
+            as_json=json,
+        )
+    )
+
+
+@app.command()
 def simulate(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Equal seeds give equal answers and bills.")] = 1,

@@ -103,6 +103,7 @@ class Resolving:
             default_tier=routing.default_tier,
             rules=rules,
             droppable=frozenset(routing.drop),
+            promise_min=routing.promise_min,
             upstream=Upstream(**file.upstream.model_dump()),
             limits=Limits(**file.limits.model_dump()),
             cascade=cascade,

@@ -162,6 +162,9 @@ class RoutingBlock(Strict):
         default_factory=list,
         description="settings left out, and named in X-Router-Dropped, for a model that refuses them",
     )
+    promise_min: Literal["calibrated"] | None = Field(
+        default=None, description="`calibrated` sends what no calibration of your own covers to premium"
+    )
 
 
 Texts = Annotated[list[Text], Field(min_length=1, max_length=1_000)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.float32]
 
-Basis: TypeAlias = Literal["own", "predecessor", "outcomes", "none"]
+Basis: TypeAlias = Literal["own", "predecessor", "outcomes", "labels", "none"]
 Z_95: Final = 1.96
 OUTPUT_TOKENS_MAX: Final = 4_000.0
 LOSS_MAX: Final = 1.0
@@ -38,7 +38,7 @@ BOUND_SETS_MAX: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What a model's ability rests on: its own figures, a predecessor's, outcomes on prompts, or nothing."""
+    """What a model's ability rests on: its own figures, a predecessor's, outcomes on prompts, labels, or nothing."""
 
     basis: Basis
     sources: tuple[str, ...] = ()

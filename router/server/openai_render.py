@@ -37,12 +37,15 @@ def _choice_headers(
     expected_loss: float | None,
     dropped: tuple[str, ...],
     cascade: str | None,
+    promise: str | None,
 ) -> list[tuple[bytes, bytes]]:
     headers = [
         (b"x-router-decision-id", decision_id.encode()),
         (b"x-router-model", model.encode()),
         (b"x-router-reason", reason.encode()),
     ]
+    if promise is not None:
+        headers.append((b"x-router-promise", promise.encode()))
     if complexity is not None:
         headers.append((b"x-router-complexity", b"%.4f" % complexity))
     if expected_loss is not None:
@@ -67,6 +70,7 @@ def decision_headers(
         loss,
         dropped,
         cascade,
+        decision.promise,
     )
 
 
@@ -80,6 +84,7 @@ def bill_headers(bill: Bill) -> list[tuple[bytes, bytes]]:
         bill.expected_loss,
         bill.dropped,
         bill.cascade,
+        bill.promise,
     )
     headers.append((b"x-router-cost-usd", usd_of(bill.cost_nanousd).encode()))
     if bill.premium_cost is not None and bill.savings_nanousd is not None:

@@ -12,6 +12,7 @@ TEXT: OpenApi = {"type": "string"}
 TEXT_OR_NULL: OpenApi = {"type": ["string", "null"]}
 COUNT: OpenApi = {"type": "integer", "minimum": 0}
 COUNT_OR_NULL: OpenApi = {"type": ["integer", "null"], "minimum": 0}
+PROMISE: OpenApi = {"enum": ["calibrated", "shipped", "none"]}
 SHARE_OR_NULL: OpenApi = {"type": ["number", "null"]}
 
 ERROR: OpenApi = {
@@ -64,6 +65,7 @@ DECISION_HEADERS: OpenApi = {
         ("X-Router-Decision-Id", "The decision's id in ledger and receipts", True, TEXT),
         ("X-Router-Model", "The policy's id of the model that answered", True, TEXT),
         ("X-Router-Reason", "Why that one: a stable code", True, TEXT),
+        ("X-Router-Promise", "What the tolerance rests on: `calibrated`, `shipped` or `none`", False, PROMISE),
         ("X-Router-Complexity", "0..1", False, {"type": "number"}),
         ("X-Router-Expected-Loss", "Predicted quality loss against premium", False, {"type": "number"}),
         ("X-Router-Cost-Usd", "What it cost; in a stream's last chunk instead", False, USD),
@@ -141,6 +143,10 @@ RECEIPT = _object(
         "expected_cost_usd": USD,
         "candidates": {"type": "array", "items": ref("Candidate")},
         "features": {"type": "object", "additionalProperties": {"type": "number"}},
+        "promise": PROMISE,
+        "labels_needed": COUNT,
+        "calibration": {"type": ["string", "null"], "description": "The workload's own, as name@version."},
+        "is_promise_met": {"type": "boolean"},
         "cascade": {
             "type": ["object", "null"],
             "description": "The plan of a cascade: which models answer in turn, and from what that follows.",

@@ -47,10 +47,14 @@ const features = ({ receipt, feature_deviations: deviations }) => {
   const order = deviations === null ? "The largest that are not zero" : "Those furthest from the usual prompt first, right of the line above it and left below";
   return step("2", "What was seen in it", h("dl", { class: "facts" },
     fact("Complexity", digits(receipt.complexity, 3)), fact("Support", digits(receipt.support, 2)),
-    fact("Most like", receipt.kind), fact("Ground to predict on", receipt.has_ground ? "yes" : "no")),
+    fact("Most like", receipt.kind), fact("Ground to predict on", receipt.has_ground ? "yes" : "no"),
+    receipt.promise ? fact("Promise", promiseText(receipt)) : null),
   h("p", { class: "legend" }, `${order}; ${Object.keys(receipt.features).length} features in all, numbers only: no text is kept.`),
   h("div", { class: "families" }, lists));
 };
+
+const promiseText = ({ promise, calibration, labels_needed: needed }) => (calibration ? `${promise}, ${calibration}`
+  : needed ? `${promise}; ${count(needed)} graded prompts would calibrate it` : promise);
 
 // The predicted loss on a line from 0 to beyond the threshold; right of the mark is too much.
 const lossBar = (loss, threshold, most) => {

@@ -1,0 +1,271 @@
+"""``tollgate calibrate``: graded answers in, a promise for one workload out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from router.calibration import (
+    NO_LIMIT,
+    TOLERANCES,
+    Calibration,
+    Labels,
+    Match,
+    chosen_at,
+    fit,
+    held_back,
+    labels_required,
+    outcome_of,
+    support_floor_of,
+)
+from router.cli.graded import read_graded
+from router.cli.table import table_text
+from router.config import calibrations as store
+from router.config.load import load_policy
+from router.config.prices import load_catalog
+from router.config.settings import load_settings
+from router.decide import weights_of
+from router.errors import ConfigError
+from router.features import features_of
+from router.money import usd_of
+from router.prompt import prompt_view_of, sizes_of
+from router.quality import load_quality_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from router.calibration import Array, Fit, Outcome
+    from router.cli.graded import Dataset
+    from router.policy import Policy
+    from router.quality import QualityModel
+
+# One side of a held-back mean may exceed the tolerance by chance; what exceeds it at all is not taken over unasked.
+COLUMNS = ("tolerance", "promise", "threshold", "held-back loss", "routed", "saved USD", "of", "labels needed")
+
+
+def match_of(text: str, policy: Policy) -> Match:
+    """What ``--match`` means. Raises BadParameter."""
+    kind, _, value = text.partition("=")
+    if text == "all":
+        return Match("all")
+    if kind in ("key", "team", "rule") and value:
+        if kind == "rule" and value not in {rule.name for rule in policy.rules}:
+            raise typer.BadParameter(f"the policy has no rule {value!r}", param_hint="--match")
+        return Match(kind, value)  # type: ignore[arg-type]
+    if kind.startswith("tag:") and len(kind) > len("tag:") and value:
+        return Match("tag", value, kind.removeprefix("tag:"))
+    raise typer.BadParameter("must be all, key=ID, team=NAME, tag:NAME=VALUE or rule=NAME", param_hint="--match")
+
+
+def resolver_of(policy: Policy) -> Callable[[str], str | None]:
+    """From a model's name in the policy, at its provider or at its vendor to its ``provider_model``."""
+    names = {model.provider_model: model.provider_model for model in policy.models.values()}
+    for model in policy.models.values():
+        names.setdefault(model.vendor_model, model.provider_model)
+    names |= {name: model.provider_model for name, model in policy.models.items()}
+    return names.get
+
+
+def labels_of(dataset: Dataset, policy: Policy, quality: QualityModel) -> tuple[Labels, Any, Any]:
+    """The labels, premium first; beside them the shipped losses (n, m) and thresholds (n, tolerances)."""
+    ids = [policy.premium, *(name for name in policy.models if name != policy.premium)]
+    models = tuple(policy.models[name].provider_model for name in ids)
+    groups = {each: index for index, each in enumerate(dict.fromkeys(each.group for each in dataset.prompts))}
+    rows: list[tuple[Any, ...]] = []
+    for each in track(dataset.prompts, "score", console=Console(stderr=True), transient=True):
+        sizes = sizes_of(each.request)
+        scores = quality.score(features_of(prompt_view_of(each.request, sizes)), models)
+        costs = [
+            weights_of(each.request, policy.models[name], policy, sizes, scores.output_tokens).expected_cost_nanousd
+            for name in ids
+        ]
+        graded = [each.scores.get(model, np.nan) for model in models]
+        is_placed = [placed.basis != "none" for placed in scores.placement]
+        losses = np.where(is_placed, quality.predicted_loss(scores, 0), np.inf)
+        limits = [quality.threshold(t, scores.kind) if scores.has_ground else NO_LIMIT for t in TOLERANCES]
+        rows.append((scores.quality, graded, costs, scores.support, groups[each.group], losses, limits))
+    parts = [np.array(column) for column in zip(*rows, strict=True)]
+    return Labels(models, parts[0], parts[1], parts[2], parts[3], parts[4]), parts[5], parts[6]
+
+
+def row_of(t: float, promise: str, threshold: str, came: Outcome, needed: int) -> dict[str, object]:
+    """One line of the table, as JSON values."""
+    return {
+        "tolerance": t,
+        "promise": promise,
+        "threshold": threshold,
+        "loss": round(came.loss, 4),
+        "routed_share": round(came.routed_share, 4),
+        "saved_usd": usd_of(came.saved_nanousd),
+        "premium_cost_usd": usd_of(came.premium_nanousd),
+        "labels_needed": needed,
+    }
+
+
+def before_rows(labels: Labels, losses: Array, limits: Array, tolerances: Sequence[float]) -> list[dict[str, object]]:
+    """What the shipped calibration does on these prompts."""
+    found = []
+    everyone = np.ones(len(labels.models), dtype=bool)
+    for t in tolerances:
+        column = max(index for index, each in enumerate(TOLERANCES) if each <= t + 1e-9)
+        mine = limits[:, column]
+        came = outcome_of(labels, chosen_at(losses, mine, labels, everyone))
+        is_shipped = bool((mine > NO_LIMIT).mean() >= 0.5)  # noqa: PLR2004  # what most of the prompts get
+        shown = f"{np.median(mine[mine > NO_LIMIT]):.4f}" if (mine > NO_LIMIT).any() else "premium"
+        found.append(row_of(t, "shipped" if is_shipped else "none", shown, came, labels_required(t)))
+    return found
+
+
+def after_rows(fitted: Fit, kept: dict[float, Outcome], count: int) -> list[dict[str, object]]:
+    """What the new calibration does, on prompts that its fit did not see."""
+    found = []
+    for t, came in kept.items():
+        threshold = fitted.thresholds.get(t)
+        shown = "-" if threshold is None else "premium" if threshold == NO_LIMIT else f"{threshold:.4f}"
+        needed = 0 if threshold is not None else max(0, labels_required(t) - count)
+        found.append(row_of(t, "shipped" if threshold is None else "calibrated", shown, came, needed))
+    return found
+
+
+def calibrate(
+    dataset: str,
+    *,
+    workload: str,
+    match: str,
+    tolerances: list[float],
+    force: bool,
+    policy: str | None,
+    home: str | None,
+    as_json: bool,
+) -> int:
+    """Fit, judge on held-back answers, and take over; 1 where a line is bad, labels are few or the loss is not kept."""
+    settings = load_settings(policy=policy, home=home)
+    loaded = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
+    wanted, name = match_of(match, loaded), store.require_name(workload)
+    asked = tuple(sorted({t for t in tolerances or loaded.quality_tiers.values() if t >= TOLERANCES[0]}))
+    if not asked:
+        raise typer.BadParameter(f"no tolerance of at least {TOLERANCES[0]} to calibrate", param_hint="--tolerance")
+    quality = load_quality_model(None)
+    read = read_graded(dataset, resolver_of(loaded))
+    for finding in read.findings:
+        typer.echo(finding, err=True)
+    if not read.prompts:
+        raise ConfigError(f"{dataset}: holds no graded answer that could be read")
+    labels, losses, limits = labels_of(read, loaded, quality)
+    inside = np.isfinite(labels.score[:, 0]) & np.isfinite(labels.score[:, 1:]).any(1)
+    if not inside.any():
+        raise ConfigError(f"{dataset}: no prompt has a score of {loaded.premium}, the premium model, and of another")
+    usable, count = labels.only(inside), labels.count()
+    before = before_rows(usable, losses[inside], limits[inside], asked)
+    fitted, kept = fit(labels, tuple(sorted({*TOLERANCES, *asked}))), held_back(labels, asked)
+    after = after_rows(fitted, kept, count)
+    broken = [t for t in asked if kept[t].loss > t]
+    has_any = any(t in fitted.thresholds for t in asked)
+    saved: Path | None = None
+    if has_any and (force or not broken):
+        made = Calibration(
+            name=name,
+            version=store.next_version(settings.home, name),
+            match=wanted,
+            quality_revision=quality.revision,
+            premium=labels.models[0],
+            shifts={labels.models[i]: round(float(fitted.shifts[i]), 6) for i in np.flatnonzero(fitted.covers)},
+            thresholds=fitted.thresholds,
+            labels=count,
+            support_floor=support_floor_of(labels),
+        )
+        about = about_of(dataset, labels, loaded, after)
+        saved = store.save(settings.home, made, about)
+    result = {
+        "workload": name, "match": str(wanted), "lines": read.lines, "findings": list(read.findings),
+        "prompts": len(read.prompts), "labels": count, "before": before, "after": after,
+        "not_kept": broken, "saved": None if saved is None else str(saved),
+    }  # fmt: skip
+    typer.echo(json.dumps(result, indent=2) if as_json else text_of(result, has_any=has_any))
+    return 0 if saved is not None and not read.findings else 1
+
+
+def about_of(dataset: str, labels: Labels, policy: Policy, after: list[dict[str, object]]) -> dict[str, object]:
+    """What people want to know of a version later: counts, hash, date, what was held back; no text."""
+    from pathlib import Path
+
+    counts = {model: labels.count(index) for index, model in enumerate(labels.models)}
+    return {
+        "made": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        "data_sha256": hashlib.sha256(Path(dataset).read_bytes()).hexdigest(),
+        "labels_by_model": counts,
+        "policy_revision": policy.revision,
+        "held_back": after,
+    }
+
+
+def text_of(result: dict[str, Any], *, has_any: bool) -> str:
+    """The result for people."""
+    lines = [
+        f"{result['workload']} ({result['match']}): {result['prompts']} prompts, {result['labels']} with a loss",
+        "",
+    ]
+    for title, key in (("before", "before"), ("after, on answers held back from the fit", "after")):
+        rows = [
+            (
+                f"{each['tolerance']:g}", each["promise"], each["threshold"], f"{each['loss']:.4f}",
+                f"{each['routed_share']:.1%}", each["saved_usd"], each["premium_cost_usd"], str(each["labels_needed"]),
+            )
+            for each in result[key]
+        ]  # fmt: skip
+        lines += [title, table_text(COLUMNS, rows, ("promise",)), ""]
+    if result["saved"]:
+        lines.append(f"in force within a second: {result['saved']}")
+    elif not has_any:
+        lines.append("nothing is changed: too few labels for any of these tolerances")
+    else:
+        broken = ", ".join(f"{t:g}" for t in result["not_kept"])
+        lines.append(f"nothing is changed: the held-back loss exceeds the tolerance at {broken}; --force takes it over")
+    return "\n".join(lines)
+
+
+def show_list(*, home: str | None, as_json: bool) -> int:
+    """Every workload with its version in force, and why one is refused."""
+    settings = load_settings(home=home)
+    loaded = store.load(settings.home, load_quality_model(None).revision)
+    rows = [
+        {"workload": each.name, "version": each.version, "match": str(each.match), "labels": each.labels}
+        for each in sorted(loaded.calibrations.by_match.values(), key=lambda each: each.name)
+    ]
+    if as_json:
+        typer.echo(json.dumps({"calibrations": rows, "refused": list(loaded.refused)}, indent=2))
+    else:
+        cells = [[str(value) for value in row.values()] for row in rows]
+        columns = ("workload", "version", "match", "labels")
+        typer.echo(table_text(columns, cells, ("workload", "match")) if rows else "no calibration is in force")
+        for why in loaded.refused:
+            typer.echo(f"refused: {why}", err=True)
+    return 1 if loaded.refused else 0
+
+
+def show_one(name: str, *, home: str | None) -> int:
+    """The version in force of one workload, as JSON. Raises ConfigError where there is none."""
+    folder = load_settings(home=home).home
+    versions = store.versions_of(folder, name)
+    if not versions:
+        raise ConfigError(f"{name}: no calibration of that name")
+    found, about = store.read(store.path_of(folder, name, versions[-1]))
+    typer.echo(json.dumps(store.content_of(found, about), indent=2))
+    return 0
+
+
+def roll_back(name: str, *, home: str | None, as_json: bool) -> int:
+    """Take the newest version of a workload out of force."""
+    gone, now = store.roll_back(load_settings(home=home).home, name)
+    holds = f"{name}@{now}" if now is not None else "the shipped calibration"
+    result = {"rolled_back": f"{name}@{gone}", "in_force": holds}
+    typer.echo(json.dumps(result) if as_json else f"{name}@{gone} is rolled back: {holds} is in force within a second")
+    return 0

@@ -1,0 +1,149 @@
+"""`tollgate calibrate`: from graded answers to a version in force, and back."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from router.calibration import Match
+from router.cli import EXIT_FINDINGS, EXIT_OK, EXIT_USAGE, app
+from router.config.calibrations import load, path_of, read
+from router.errors import ConfigError
+from router.quality import load_quality_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("TOLLGATE_POLICY", "TOLLGATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def clauses(n: int, flash_fails: float = 0.0) -> list[dict[str, Any]]:
+    chance = random.Random(5)
+    found = []
+    for number in range(n):
+        party, days = chance.choice(["the Supplier", "the Agent", "the Carrier"]), chance.randint(7, 90)
+        prompt = f"Clause {number}.{days}: {party} gives notice within {days} days. Does it bind after the end?"
+        flash = 0.0 if chance.random() < flash_fails else 1.0
+        found.append({"prompt": prompt, "scores": {"claude-opus": 1.0, "gemini-flash": flash}})
+    return found
+
+
+def written(folder: Path, rows: list[dict[str, Any]]) -> str:
+    (folder / "graded.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return "graded.jsonl"
+
+
+def run(*options: str) -> Any:
+    return CliRunner().invoke(app, ["calibrate", *options])
+
+
+def test_graded_answers_become_a_promise_and_are_rolled_back(folder: Path) -> None:
+    rows = clauses(120)
+    done = run(written(folder, rows), "--workload", "contracts", "--match", "team=legal", "--json")
+    assert done.exit_code == EXIT_OK, done.output
+    said = json.loads(done.stdout)
+    assert said["labels"] == said["prompts"] == 120
+    after = {row["tolerance"]: row for row in said["after"]}
+    assert after[0.05]["promise"] == "calibrated"
+    assert after[0.05]["routed_share"] > 0.9
+    assert after[0.02]["labels_needed"] == 30
+    path = path_of(folder / ".tollgate", "contracts", 1)
+    assert not any(row["prompt"][:12] in path.read_text() for row in rows)
+    assert run("--list").stdout.split()[-4:] == ["contracts", "1", "team=legal", "120"]
+    assert json.loads(run("--show", "contracts").stdout)["labels"] == 120
+
+    assert run("graded.jsonl", "--workload", "contracts", "--match", "team=legal").exit_code == EXIT_OK
+    assert read(path_of(folder / ".tollgate", "contracts", 2))[0].id == "contracts@2"
+    assert json.loads(run("--rollback", "contracts", "--json").stdout)["in_force"] == "contracts@1"
+    assert "shipped" in run("--rollback", "contracts").stdout
+    assert run("--list").stdout == "no calibration is in force\n"
+    with pytest.raises(ConfigError, match="no version to roll back"):
+        raise run("--rollback", "contracts").exception
+    assert run("graded.jsonl", "--workload", "contracts").exit_code == EXIT_OK
+    assert read(path_of(folder / ".tollgate", "contracts", 3))[0].match == Match("all")
+
+
+def test_a_model_that_fails_too_often_is_not_routed_to(folder: Path) -> None:
+    done = run(written(folder, clauses(150, flash_fails=0.5)), "--tolerance", "0.05", "--json")
+    (row,) = json.loads(done.stdout)["after"]
+    assert row["promise"] == "calibrated"
+    assert row["routed_share"] < 0.2
+
+
+def test_too_few_labels_change_nothing(folder: Path) -> None:
+    done = run(written(folder, clauses(30)), "--json")
+    assert done.exit_code == EXIT_FINDINGS
+    said = json.loads(done.stdout)
+    assert said["saved"] is None
+    assert [row["labels_needed"] for row in said["after"]] == [120, 30, 20]
+    assert "too few labels" in run("graded.jsonl").stdout
+
+
+def test_every_line_counts_or_is_named(folder: Path) -> None:
+    lines = [
+        '{"prompt": "a", "model": "claude-opus", "score": 1}',
+        "{",
+        '{"prompt": "a", "model": "nobody", "score": 1}',
+        '{"prompt": "a", "model": "gemini-flash", "score": 2}',
+        '{"prompt": "a", "model": "claude-opus", "score": 0}',
+        '{"prompt": "b", "better": "claude-opus", "worse": "gemini/gemini-3.8-flash"}',
+        '{"prompt": "c"}',
+        '{"model": "claude-opus", "score": 1}',
+        '{"messages": [{"role": "user", "content": "d"}], "scores": {"claude-opus": 1, "gemini-3.8-flash": 0.5}}',
+    ]
+    (folder / "graded.jsonl").write_text("\n".join(lines))
+    done = run("graded.jsonl", "--json")
+    assert done.exit_code == EXIT_FINDINGS
+    said = json.loads(done.stdout)
+    assert (said["lines"], said["prompts"], said["labels"]) == (9, 3, 2)
+    assert [finding.split(": ")[0] for finding in said["findings"]] == [f"graded.jsonl:{n}" for n in (2, 3, 4, 5, 7, 8)]
+
+
+def test_csv_says_the_same(folder: Path) -> None:
+    rows = ["prompt,model,score"]
+    for row in clauses(60):
+        rows += [f'"{row["prompt"]}",{model},{score}' for model, score in row["scores"].items()]
+    (folder / "graded.csv").write_text("\n".join(rows))
+    said = json.loads(run("graded.csv", "--json", "--tolerance", "0.1").stdout)
+    assert (said["prompts"], said["labels"], said["findings"]) == (60, 60, [])
+    assert said["saved"] is not None
+
+
+def test_what_was_tampered_with_or_made_elsewhere_is_refused(folder: Path) -> None:
+    assert run(written(folder, clauses(60)), "--tolerance", "0.1").exit_code == EXIT_OK
+    home, revision = folder / ".tollgate", load_quality_model(None).revision
+    assert load(home, revision).calibrations
+    other = load(home, "another")
+    assert not other.calibrations
+    assert "another quality model" in other.refused[0]
+    path = path_of(home, "default", 1)
+    sound = path.read_text()
+    path.write_text(sound.replace('"labels": 60', '"labels": 61'))
+    assert "does not match its own hash" in load(home, revision).refused[0]
+    assert run("--list").exit_code == EXIT_FINDINGS
+    path.write_text(sound[:-20])
+    assert "cut off" in load(home, revision).refused[0]
+    path.write_text(sound)
+    path.rename(path.with_name("7.json"))
+    assert "moved or copied" in load(home, revision).refused[0]
+
+
+@pytest.mark.parametrize("options", [[], ["x.jsonl", "--list"]])
+def test_one_thing_at_a_time(options: list[str]) -> None:
+    assert run(*options).exit_code == EXIT_USAGE
+
+
+def test_a_match_must_mean_something(folder: Path) -> None:
+    name = written(folder, clauses(1))
+    for match in ("legal", "rule=none", "team=", "tag:=x"):
+        assert run(name, "--match", match).exit_code == EXIT_USAGE
