@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NANO_PER_USD = 1_000_000_000
 # Faults after which no usage reaches the gateway although the vendor bills: there an estimate is all there can be.
 SILENT_FAULTS = frozenset({"timeout_first_byte", "stall_mid_stream", "torn_stream", "malformed_json", "usage_missing"})
+# So after these: nobody waited for the answer, or the ledger lost its disk once the vendor had been asked.
+SILENT_ERRORS = frozenset({"provider_timeout", "ledger_unavailable"})
 
 EQUAL = "equal"
 UNBILLED = "neither billed nor charged"
@@ -168,5 +170,5 @@ def _class_of(attempt: Attempt, line: Mapping[str, Any] | None) -> tuple[str, in
         return (EQUAL if charged == amount else DIFFERENT), amount, fault
     if end.usage_source == "none":
         return (EQUAL if amount == 0 else UNCHARGED), amount, fault
-    is_founded = fault in SILENT_FAULTS or error == "provider_timeout" or end.outcome == "client_left"
+    is_founded = fault in SILENT_FAULTS or error in SILENT_ERRORS or end.outcome == "client_left"
     return (ESTIMATED if is_founded else UNFOUNDED), amount, fault or error or end.outcome

@@ -41,6 +41,7 @@ REASONS = {
     "none_within_tolerance": "every cheaper model is predicted to lose too much",
     "premium_not_eligible": "premium may not serve it: the least predicted loss of those that may",
     "pinned": "the model was named",
+    "promise_not_calibrated": "the policy demands a calibrated promise, and this workload has none: premium",
     "cascade": "cheapest first, for with its answer checked it keeps the tolerance",
 }
 PLANS = {

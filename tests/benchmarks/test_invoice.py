@@ -39,6 +39,7 @@ EXPIRED = settlement_line(outcome="expired", usage_source="estimated", cost_nano
         ([intent_line(), failure_line()], [], invoice.UNBILLED),
         ([intent_line(), ESTIMATE], [bill_line(fault="torn_stream")], invoice.ESTIMATED),
         ([intent_line(), replace(CUT, error_code="provider_timeout")], [bill_line()], invoice.ESTIMATED),
+        ([intent_line(), replace(CUT, error_code="ledger_unavailable")], [bill_line()], invoice.ESTIMATED),
         ([intent_line(), CUT], [], invoice.ESTIMATED_UNBILLED),
         ([intent_line(), EXPIRED], [bill_line()], invoice.EXPIRED),
         ([intent_line(), EXPIRED], [], invoice.EXPIRED_UNBILLED),
