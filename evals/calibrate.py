@@ -15,15 +15,13 @@ import numpy as np
 from evals.batch import sigmoid
 from evals.pairs import PAIRS, rows_of
 from evals.prices import PORTFOLIOS, PREMIUM, usual_cost_usd
+from router.calibration import GRID, TOLERANCES, upper_bounds
 from router.quality.names import ability_key
 
 if TYPE_CHECKING:
     from evals.dataset import Dataset
     from evals.prepare import Prepared
 
-TOLERANCES: Final = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.10, 0.15, 0.20, 0.30, 0.50, 1.0)
-GRID: Final = np.round(np.linspace(-0.1, 0.7, 161), 4)
-Z_95_ONE_SIDED: Final = 1.645
 # Fewer prompts of a pair say nothing that a normal bound could be read off.
 PROMPTS_MIN: Final = 200
 SUPPORT_QUANTILE: Final = 0.02
@@ -60,21 +58,6 @@ def upper_bound(losses: Any, groups: Any) -> float:
     """One-sided 95 % upper bound of a mean loss, clustered by group of twins."""
     _, member = np.unique(groups, return_inverse=True)
     return float(upper_bounds(np.asarray(losses)[None, :], member)[0])
-
-
-def upper_bounds(losses: Any, member: Any, *, caution: float = 0.0) -> Any:
-    """The same for many rows of losses (k, n) at once; ``member`` (n) numbers the groups from 0.
-
-    ``caution``: so many more groups that lost everything stand in the variance, so that few routed prompts without a
-    loss prove little.
-    """
-    n = losses.shape[1]
-    count = np.bincount(member)
-    mean = losses.mean(1)
-    sums = np.zeros((len(losses), len(count)))
-    np.add.at(sums.T, member, losses.T)
-    error = np.sqrt(((sums - count * mean[:, None]) ** 2).sum(1) + caution) / n
-    return mean + Z_95_ONE_SIDED * error
 
 
 def judged_sets(prepared: Prepared, kind_sources: Any, logits: Any, rows: Any) -> list[Judged]:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from evals.calibrate import GRID, Judged, answered_by_all, judged_sets, thresholds_of
-from evals.calibrate import TOLERANCES as FITTED_TOLERANCES
+from evals.calibrate import Judged, answered_by_all, judged_sets, thresholds_of
 from evals.crossfit import FOLDS, CrossFitted, cross_fitted
 from evals.pairs import PAIRS, rows_of
 from evals.prices import PORTFOLIOS, PREMIUM, usual_cost_usd
 from evals.reliability import pair_costs
+from router.calibration import GRID
+from router.calibration import TOLERANCES as FITTED_TOLERANCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

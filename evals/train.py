@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from evals.arrays import arrays_of, references_of
-from evals.calibrate import TOLERANCES, complexity_knots_of, judged_sets, support_floor_of, thresholds_of
+from evals.calibrate import complexity_knots_of, judged_sets, support_floor_of, thresholds_of
 from evals.crossfit import cross_fitted, held_out
 from evals.dataset import Dataset, load_dataset, shared_data_path
 from evals.fitted import Fitted, fit_on
 from evals.placement import load_levels, place
 from evals.prepare import Prepared, prepare
 from evals.recipe import CHOSEN
+from router.calibration import TOLERANCES
 from router.features import FEATURE_NAMES, NETWORK_FEATURE_COUNT
 from router.quality.artifact import ARRAYS, FORMAT, arrays_sha256, load_quality_model
 from router.quality.names import ability_key

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evals.calibrate import GRID, TOLERANCES, Judged, logistic_line, thresholds_of, upper_bound
+from evals.calibrate import Judged, logistic_line, thresholds_of, upper_bound
+from router.calibration import GRID, TOLERANCES
 
 
 def judged(rng: np.random.Generator, n: int, *, source: str = "s", slope: float = 1.0) -> Judged:
