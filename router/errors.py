@@ -176,6 +176,27 @@ class NoEligibleModelError(AdmissionError):
     http_status = 422
 
 
+class BudgetExhaustedError(AdmissionError):
+    """A hard budget has no room for the call; ``data`` names scope, owner, limit, headroom and reset time."""
+
+    code = "budget_exhausted"
+    http_status = 402
+
+
+class LoopDetectedError(AdmissionError):
+    """A guard stopped what looks like a runaway; ``data`` holds the guard and its counts."""
+
+    code = "loop_detected"
+    http_status = 422
+
+
+class FanoutExceededError(AdmissionError):
+    """A lineage is too deep or has too many descendants; ``data`` holds the counts."""
+
+    code = "fanout_exceeded"
+    http_status = 422
+
+
 class RateLimitedError(AdmissionError):
     """Too many requests at once; ``data["retry_after_s"]`` says when to come back."""
 
@@ -249,6 +270,12 @@ class StoreError(RouterError):
     code = "store_unavailable"
     http_status = 503
     is_retryable = True
+
+
+class BudgetStoreUnavailableError(StoreError):
+    """The store of budgets or guards does not answer, and the policy says to reject while that is so."""
+
+    code = "budget_store_unavailable"
 
 
 class LedgerUnavailableError(StoreError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from router.budgets import Budget
     from router.catalog import ModelCard, PriceSchedule
     from router.chat import Wire
 
@@ -154,6 +155,7 @@ class Policy:
     upstream: Upstream = field(default_factory=Upstream)
     limits: Limits = field(default_factory=Limits)
     cascade: Cascade | None = None
+    budgets: tuple[Budget, ...] = ()
     keys_file: str | None = None
     warnings: tuple[str, ...] = ()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from router.budgets import Balance, Claim, Denial, Grant
     from router.chat import Reply, Request, StreamEvent, Surface
     from router.ledger import Intent, Line, Rejection, RequestQuery, RequestRow, RequestTotals, Settlement
     from router.policy import PolicyModel, Upstream
@@ -129,6 +130,58 @@ class Ledger(Protocol):
 
     async def aclose(self) -> None:
         """Write what is queued and let go."""
+        ...
+
+
+class BudgetStore(Protocol):
+    """Holds and balances of accounts: every transition is one atomic step over all claims of a call, and idempotent.
+
+    A reservation lives under its id (`decision_id-attempt`): ``reserve`` -> ``extend`` * -> ``settle`` | ``void`` |
+    ``expire``. All raise BudgetStoreUnavailableError when the store cannot be reached; the caller then does what the
+    policy says, never as if it had been granted. What was reserved belongs to the windows it was reserved in.
+    """
+
+    async def reserve(
+        self, reservation_id: str, claims: Sequence[Claim], *, least_nanousd: int, most_nanousd: int, lease_ms: int
+    ) -> Grant | Denial:
+        """Hold as much as fits in every hard claim, at least ``least`` and at most ``most``; a denial writes nothing.
+
+        The same id again returns the same grant. The lease runs on the store's clock.
+        """
+        ...
+
+    async def extend(self, reservation_id: str, extra_nanousd: int, *, lease_ms: int) -> Grant | Denial:
+        """Hold so much more under the same claims, all or nothing, and renew the lease.
+
+        A reservation that is closed or unknown is denied.
+        """
+        ...
+
+    async def settle(self, reservation_id: str, actual_nanousd: int) -> None:
+        """Charge what it cost and give back the rest of the hold. Counts once.
+
+        After ``expire`` it corrects the charge to ``actual``; after ``settle`` or ``void`` it changes nothing.
+        """
+        ...
+
+    async def void(self, reservation_id: str) -> None:
+        """Give all of it back: the vendor certainly did not bill. Counts once; never undoes a settlement."""
+        ...
+
+    async def expire(self) -> tuple[str, ...]:
+        """Charge every hold whose lease has run out in full; returns the reservations' ids."""
+        ...
+
+    async def balances(self, claims: Sequence[Claim]) -> tuple[Balance, ...]:
+        """The claims' accounts in the window that is now, in the claims' order."""
+        ...
+
+    async def rebuild(self, balances: Sequence[Balance]) -> None:
+        """Set accounts to what the ledger says they are, after the store lost its memory."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections; leases that are held locally go back first."""
         ...
 
 
