@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from router.budgets import Balance, Claim, Denial, Grant
+    from router.budgets import Balance, Claim, Denial, Grant, OpenHold
     from router.chat import Reply, Request, StreamEvent, Surface
     from router.ledger import Intent, Line, Rejection, RequestQuery, RequestRow, RequestTotals, Settlement
     from router.policy import PolicyModel, Upstream
@@ -176,8 +176,13 @@ class BudgetStore(Protocol):
         """The claims' accounts in the window that is now, in the claims' order."""
         ...
 
-    async def rebuild(self, balances: Sequence[Balance]) -> None:
-        """Set accounts to what the ledger says they are, after the store lost its memory."""
+    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold]) -> None:
+        """Bring accounts up to what the ledger says, after the store lost its memory and before it grants again.
+
+        Safe to repeat and from several gateways at once, since it never lowers what is there: settled money becomes at
+        least the balance's, and a hold that the store does not know is held, once, under its own id and lease, so that
+        settle, void and expire end it. A balance's ``held_nanousd`` is not read: it is the sum of its holds.
+        """
         ...
 
     async def aclose(self) -> None:

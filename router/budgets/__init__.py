@@ -11,6 +11,7 @@ from router.budgets.terms import (
     Claim,
     Denial,
     Grant,
+    OpenHold,
     WhenExhausted,
     Window,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "Claim",
     "Denial",
     "Grant",
+    "OpenHold",
     "WhenExhausted",
     "Window",
 ]

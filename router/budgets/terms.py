@@ -45,6 +45,13 @@ class Budget:
         return self.kind == "hard"
 
 
+def storable(text: str) -> str:
+    """The text with NUL and lone surrogates written as escapes, which every store can keep."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
 class Window(NamedTuple):
     """Half-open, in milliseconds since 1970."""
 
@@ -67,8 +74,11 @@ class Claim(NamedTuple):
     windows: tuple[Window, ...]
 
     def account(self, window: Window) -> str:
-        """The account's id: budget, start of the window, owner, in this order since owners may hold any character."""
-        return f"{self.budget}/{window.start_ms}/{self.owner}"
+        """The account's id: budget, start of the window, owner, in this order since owners may hold any character.
+
+        What a database cannot keep as text (NUL, half a surrogate pair) is spelt out.
+        """
+        return storable(f"{self.budget}/{window.start_ms}/{self.owner}")
 
 
 class Grant(NamedTuple):
@@ -116,3 +126,12 @@ class Balance(NamedTuple):
     account: str
     settled_nanousd: int
     held_nanousd: int
+
+
+class OpenHold(NamedTuple):
+    """A hold as the ledger's intent tells it: what a store that lost its memory has to hold again."""
+
+    reservation_id: str
+    held_nanousd: int
+    accounts: tuple[str, ...]
+    lease_expires_ms: int
