@@ -6,11 +6,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from router.budgets import Balance, Claim, Denial, Grant, OpenHold
     from router.chat import Reply, Request, StreamEvent, Surface
-    from router.ledger import Intent, Line, Rejection, RequestQuery, RequestRow, RequestTotals, Settlement
+    from router.ledger import (
+        GuardTrip,
+        Intent,
+        Line,
+        Rejection,
+        RequestQuery,
+        RequestRow,
+        RequestTotals,
+        Settlement,
+        Spend,
+        TripQuery,
+    )
     from router.policy import PolicyModel, Upstream
     from router.tokens import TokenUsage
 
@@ -114,6 +125,14 @@ class Ledger(Protocol):
 
     async def totals(self, query: RequestQuery, group_by: Sequence[str]) -> tuple[RequestTotals, ...]:
         """Sums by team, project, key, model, tier, day, hour, minute or ``tag:<name>``; one group without names."""
+        ...
+
+    async def spend(self, accounts: Sequence[str] | None = None) -> Mapping[str, Spend]:
+        """What each budget account was charged and still has open, by the attempts held under it; all without names."""
+        ...
+
+    def trips(self, query: TripQuery, *, limit: int | None = None) -> AsyncIterator[GuardTrip]:
+        """Guard trips and what operators did about them, newest first."""
         ...
 
     async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:

@@ -54,6 +54,7 @@ def subject_line(decision_id: str = "d1", **changes: Any) -> Subject:
 
 def intent_line(decision_id: str = "d1", attempt: int = 1, *, time_ms: int = START_MS, **changes: Any) -> Intent:
     hold = changes.pop("hold_nanousd", 5_000_000)
+    accounts = changes.pop("accounts", ())
     lease_ms = changes.pop("lease_ms", LEASE_MS)
     model = changes.pop("model", "haiku")
     return Intent(
@@ -65,6 +66,7 @@ def intent_line(decision_id: str = "d1", attempt: int = 1, *, time_ms: int = STA
         hold_nanousd=hold,
         lease_expires_ms=time_ms + lease_ms,
         receipt={"model": model, "features": {"bytes": 12.5}} if attempt == 1 else None,
+        accounts=accounts,
     )
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from router.decision import CostRange
-from router.ledger.lines import Correction, Feedback, Intent, Rejection, RequestRow, Settlement, Subject
+from router.ledger.lines import Correction, Feedback, GuardTrip, Intent, Rejection, RequestRow, Settlement, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from router.ledger.lines import Line
 
-Kind: TypeAlias = Literal["intent", "settlement", "rejection", "correction", "feedback"]
+Kind: TypeAlias = Literal["intent", "settlement", "rejection", "correction", "feedback", "guard"]
 LATE_WHY = "settled after its lease had expired"
 OPEN = "open"
 REJECTED = "rejected"
@@ -32,17 +32,21 @@ def kind_of(line: Line) -> Kind:
         return "settlement"
     if isinstance(line, Rejection):
         return "rejection"
+    if isinstance(line, GuardTrip):
+        return "guard"
     return "correction" if isinstance(line, Correction) else "feedback"
 
 
 def decision_id_of(line: Line) -> str:
-    """The request that the line belongs to."""
+    """The request that the line belongs to; a guard's trip stands for itself."""
+    if isinstance(line, GuardTrip):
+        return line.guard_id
     return line.subject.decision_id if isinstance(line, Intent | Rejection) else line.decision_id
 
 
 def attempt_of(line: Line) -> int:
     """The attempt that the line belongs to; 0 where it speaks of the whole request."""
-    return 0 if isinstance(line, Rejection | Feedback) else line.attempt
+    return 0 if isinstance(line, Rejection | Feedback | GuardTrip) else line.attempt
 
 
 def line_key_of(line: Line) -> str:
@@ -57,6 +61,8 @@ def line_key_of(line: Line) -> str:
         return f"s{line.attempt}"
     if isinstance(line, Rejection):
         return "r"
+    if isinstance(line, GuardTrip):
+        return "g"
     if isinstance(line, Feedback):
         content: tuple[object, ...] = (line.time_ms, line.score, line.source, line.key_id)
         return "f-" + hashlib.sha256(repr(content).encode(errors="replace")).hexdigest()[:16]
@@ -88,6 +94,7 @@ class Attempt:
     vendor: str | None = None
     hold_nanousd: int = 0
     lease_expires_ms: int | None = None
+    accounts: tuple[str, ...] = ()
     settlement: Settlement | None = None
     cost_nanousd: int = 0
     premium_cost: CostRange | None = None
@@ -164,6 +171,7 @@ class Folio:
         attempt = self._attempt(line.attempt)
         attempt.model, attempt.vendor = line.model, line.vendor
         attempt.hold_nanousd, attempt.lease_expires_ms = line.hold_nanousd, line.lease_expires_ms
+        attempt.accounts = tuple(line.accounts)
 
     def _attempt(self, number: int) -> Attempt:
         found = self.attempts.get(number)
@@ -237,6 +245,8 @@ class Folio:
             quality_revision=subject.quality_revision,
             tags=subject.tags,
             idempotency_key=subject.idempotency_key,
+            lineage_id=subject.lineage_id,
+            promise=subject.promise,
         )
 
     def _shown(self) -> Attempt | None:

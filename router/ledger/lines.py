@@ -7,7 +7,7 @@ carries differences, so that the sum over all lines is always what was really ch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -54,11 +54,17 @@ class Subject:
     price_revision: str
     quality_revision: str
     prompt_hash: str
+    lineage_id: str | None = None
+    promise: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One attempt is about to reach a vendor. ``hold_nanousd`` is its worst case; ``receipt`` rides on attempt 1."""
+    """One attempt is about to reach a vendor. ``hold_nanousd`` is its worst case; ``receipt`` rides on attempt 1.
+
+    ``accounts`` are the budgets' accounts that the attempt is held under, so that a store of budgets that lost its
+    memory can be told what was spent.
+    """
 
     subject: Subject
     attempt: int
@@ -68,6 +74,7 @@ class Intent:
     hold_nanousd: int
     lease_expires_ms: int
     receipt: Mapping[str, object] | None = None
+    accounts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +134,33 @@ class Feedback:
     key_id: str | None = None
 
 
-Line: TypeAlias = Intent | Settlement | Rejection | Correction | Feedback
+@dataclass(frozen=True, slots=True)
+class GuardTrip:
+    """A guard that tripped, or what an operator did about one: an entry of its own, which no request needs to follow.
+
+    ``scope_id`` names the lineage, session, key or team by id or salted hash. ``evidence`` holds the counts that the
+    rule looked at; ``leaked_nanousd`` what the scope had spent since it left what legitimate traffic looks like, as the
+    guard reckons it. ``until_ms`` is when a stop, throttle or exemption ends by itself. ``by`` is ``guard`` or
+    ``operator``.
+    """
+
+    guard_id: str
+    time_ms: int
+    guard: str
+    action: str
+    scope: str
+    scope_id: str
+    team: str | None = None
+    project: str | None = None
+    key_id: str | None = None
+    decision_id: str | None = None
+    leaked_nanousd: int = 0
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    until_ms: int | None = None
+    by: str = "guard"
+
+
+Line: TypeAlias = Intent | Settlement | Rejection | Correction | Feedback | GuardTrip
 
 
 class RequestRow(NamedTuple):
@@ -177,6 +210,33 @@ class RequestRow(NamedTuple):
     quality_revision: str
     tags: Mapping[str, str] = NO_TAGS
     idempotency_key: str | None = None
+    lineage_id: str | None = None
+    promise: str = "none"
+
+
+class Spend(NamedTuple):
+    """What the ledger says of one budget account: charged, and held by attempts that are still open."""
+
+    settled_nanousd: int
+    open_nanousd: int
+
+
+@dataclass(frozen=True, slots=True)
+class TripQuery:
+    """Which guard trips: half-open time range in milliseconds, and equal-to filters (None filters nothing)."""
+
+    from_ms: int = 0
+    to_ms: int = 2**62
+    team: str | None = None
+    scope_id: str | None = None
+
+    def holds(self, trip: GuardTrip) -> bool:
+        """Whether the trip is asked for."""
+        return (
+            self.from_ms <= trip.time_ms < self.to_ms
+            and self.team in (None, trip.team)
+            and self.scope_id in (None, trip.scope_id)
+        )
 
 
 @dataclass(frozen=True, slots=True)

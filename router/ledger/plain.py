@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from router.decision import CostRange
-from router.ledger.lines import Correction, Feedback, Intent, Rejection, Settlement, Subject
+from router.ledger.lines import Correction, Feedback, GuardTrip, Intent, Rejection, Settlement, Subject
 from router.tokens import TokenUsage
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def _settlement_of(plain: Mapping[str, Any]) -> Settlement:
 def parse_line(kind: str, plain: Mapping[str, Any]) -> Line:
     """The line of this kind. Raises KeyError, TypeError or ValueError where the values are not one."""
     if kind == "intent":
-        return _made(Intent, plain, subject=_made(Subject, plain["subject"]))
+        subject = _made(Subject, plain["subject"])
+        return _made(Intent, plain, subject=subject, accounts=tuple(plain.get("accounts", ())))
     if kind == "settlement":
         return _settlement_of(plain)
     if kind == "rejection":
@@ -70,4 +71,6 @@ def parse_line(kind: str, plain: Mapping[str, Any]) -> Line:
         )
     if kind == "feedback":
         return _made(Feedback, plain)
+    if kind == "guard":
+        return _made(GuardTrip, plain)
     raise ValueError(f"no line is called {kind!r}")

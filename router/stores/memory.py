@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router.ledger import Folio, RequestTotals
+from router.ledger import Folio, GuardTrip, RequestTotals, Spend
 from router.stores.encoding import encode_line
 from router.stores.grouping import group_value_of, in_order, require_groups
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from router.ledger import Line, RequestQuery, RequestRow
+    from router.ledger import Line, RequestQuery, RequestRow, TripQuery
 
 
 class MemoryLedger:
@@ -64,6 +64,24 @@ class MemoryLedger:
         for row in self._rows(query):
             groups.setdefault(tuple(group_value_of(row, name) for name in group_by), []).append(row)
         return in_order([_totals_of(group, rows) for group, rows in groups.items()])
+
+    async def spend(self, accounts: Sequence[str] | None = None) -> Mapping[str, Spend]:
+        """What each account was charged and still has open."""
+        found: dict[str, Spend] = {}
+        for folio in self._folios.values():
+            for attempt in folio.attempts.values():
+                for account in attempt.accounts:
+                    settled, still_open = found.get(account, Spend(0, 0))
+                    hold = attempt.hold_nanousd if attempt.is_open else 0
+                    found[account] = Spend(settled + attempt.cost_nanousd, still_open + hold)
+        return found if accounts is None else {each: found[each] for each in accounts if each in found}
+
+    async def trips(self, query: TripQuery, *, limit: int | None = None) -> AsyncIterator[GuardTrip]:
+        """Guard trips, newest first."""
+        lines = (line for lines in self._lines.values() for line in lines)
+        found = [line for line in lines if isinstance(line, GuardTrip) and query.holds(line)]
+        for trip in sorted(found, key=lambda each: (each.time_ms, each.guard_id), reverse=True)[:limit]:
+            yield trip
 
     async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:
         """The newest decision for this key that was neither refused nor failed."""

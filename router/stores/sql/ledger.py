@@ -7,17 +7,17 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Protocol
 
 from router.errors import LedgerUnavailableError
-from router.ledger import Intent, RequestTotals
+from router.ledger import GuardTrip, Intent, RequestTotals, Spend
 from router.stores.encoding import decode_line, encode_line
 from router.stores.grouping import COLUMN_OF_GROUP, MOMENTS, TAG_PREFIX, in_order, require_groups
 from router.stores.sql.posting import Entry
-from router.stores.sql.statements import DUE_MAX, LINES_OF_DECISION, ROW_NAMES, row_of
+from router.stores.sql.statements import DUE_MAX, GET_SPEND, GET_TRIPS, LINES_OF_DECISION, ROW_NAMES, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from router.clock import Clock
-    from router.ledger import Line, RequestQuery, RequestRow
+    from router.ledger import Line, RequestQuery, RequestRow, TripQuery
     from router.stores.sql.posting import Intake
     from router.stores.sql.reads import SnapshotReads
     from router.stores.sql.schema import Dialect
@@ -202,6 +202,34 @@ class SqlLedger:
         if self.dialect == "sqlite":
             return f"strftime('{MOMENTS[name]}', time_ms / 1000, 'unixepoch')"
         return f"to_char(to_timestamp(time_ms / 1000) AT TIME ZONE 'UTC', '{POSTGRES_MOMENTS[name]}')"
+
+    async def spend(self, accounts: Sequence[str] | None = None) -> Mapping[str, Spend]:
+        """What each account was charged and still has open."""
+        await self._caught_up()
+        if accounts is None:
+            rows = await self.reads.fetch(GET_SPEND)
+        else:
+            rows = []
+            for start in range(0, len(accounts), PAGE // 2):
+                some = accounts[start : start + PAGE // 2]
+                marks = ", ".join("?" * len(some))
+                rows += await self.reads.fetch(f"{GET_SPEND} WHERE account IN ({marks})", *some)
+        return {account: Spend(settled, still_open) for account, settled, still_open in rows}
+
+    async def trips(self, query: TripQuery, *, limit: int | None = None) -> AsyncIterator[GuardTrip]:
+        """Guard trips, newest first; few enough to be read at once."""
+        await self._caught_up()
+        told = 0
+        for (payload,) in await self.reads.fetch(GET_TRIPS, query.from_ms, query.to_ms):
+            try:
+                trip = decode_line("guard", payload)
+            except (ValueError, KeyError, TypeError) as error:
+                raise LedgerUnavailableError("a stored line cannot be read: run `tollgate ledger verify`") from error
+            if limit is not None and told >= limit:
+                return
+            if isinstance(trip, GuardTrip) and query.holds(trip):
+                told += 1
+                yield trip
 
     async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:
         """The newest decision for this key that was neither refused nor failed."""

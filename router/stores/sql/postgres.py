@@ -20,6 +20,7 @@ from router.stores.sql.reads import POSTGRES_ERRORS
 from router.stores.sql.schema import month_of, partition_of
 from router.stores.sql.sqlite import report
 from router.stores.sql.statements import (
+    ADD_SPEND,
     CLOSE_INTENT,
     DUE_INTENTS,
     GET_HEAD,
@@ -191,6 +192,8 @@ class PostgresWriter:
             await connection.executemany(numbered(OPEN_INTENT), list(posting.opened.values()))
         if posting.closed:
             await connection.executemany(numbered(CLOSE_INTENT), posting.closed)
+        if posting.spend:
+            await connection.executemany(numbered(ADD_SPEND), posting.spend_rows())
         if posting.lines or any(entry.action == "probe" for entry in batch):
             moved = await connection.execute(
                 MOVE_HEAD, self._writer_id, posting.head.position, posting.head.hash, head.position

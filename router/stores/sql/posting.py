@@ -13,8 +13,9 @@ from router.stores.sql.statements import values_of
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from router.ledger.fold import Attempt
     from router.stores.encoding import Encoded
 
 FOLIOS_MAX = 4096
@@ -98,6 +99,7 @@ class Posting:
     touched: dict[str, Folio] = field(default_factory=dict)
     opened: dict[tuple[str, int], tuple[Any, ...]] = field(default_factory=dict)
     closed: list[tuple[str, int]] = field(default_factory=list)
+    spend: dict[str, list[int]] = field(default_factory=dict)
 
     def post(self, entries: Iterable[Entry]) -> None:
         """Work out what the entries change; each one's ``result`` counts its lines that are new."""
@@ -114,6 +116,10 @@ class Posting:
                 if attempt is not None and attempt.is_open:
                     expired = self.folios[decision_id].expired(attempt, entry.now_ms)
                     entry.result += self._write(encode_line(expired))
+
+    def spend_rows(self) -> list[tuple[str, int, int]]:
+        """What each budget account's sums change by, in one order for all replicas, so that none waits in a circle."""
+        return [(account, each[0], each[1]) for account, each in sorted(self.spend.items()) if any(each)]
 
     def rows(self) -> list[tuple[Any, ...]]:
         """The projection's rows that changed."""
@@ -149,7 +155,12 @@ class Posting:
             return 0
         if admitted is not encoded.line:
             encoded = encode_line(admitted)
+        before = folio.attempts.get(encoded.attempt)
+        stood = sums_of(before)
         folio.add(admitted)
+        after = folio.attempts.get(encoded.attempt)
+        if after is not None and after.accounts:
+            self._add_spend(after.accounts, stood, sums_of(after))
         place = (encoded.decision_id, encoded.attempt)
         if encoded.kind == "intent":
             attempt = folio.attempts[encoded.attempt]
@@ -160,6 +171,12 @@ class Posting:
         self._link(encoded, admitted.time_ms)
         self.touched[encoded.decision_id] = folio
         return 1
+
+    def _add_spend(self, accounts: Iterable[str], before: tuple[int, int], after: tuple[int, int]) -> None:
+        for account in accounts:
+            deltas = self.spend.setdefault(account, [0, 0])
+            deltas[0] += after[0] - before[0]
+            deltas[1] += after[1] - before[1]
 
     def _link(self, encoded: Encoded, time_ms: int) -> None:
         position = self.head.position + 1
@@ -189,6 +206,20 @@ class Posting:
             )
         )
         self.head = Head(position, mark)
+
+
+def sums_of(attempt: Attempt | None) -> tuple[int, int]:
+    """What an attempt adds to its accounts: charged, and still held."""
+    if attempt is None:
+        return 0, 0
+    return attempt.cost_nanousd, attempt.hold_nanousd if attempt.is_open else 0
+
+
+def spend_of(folio: Folio) -> Iterator[tuple[str, tuple[int, int]]]:
+    """What a request's attempts add to each of their accounts."""
+    for attempt in folio.attempts.values():
+        for account in attempt.accounts:
+            yield account, sums_of(attempt)
 
 
 def trim(folios: dict[str, Folio]) -> None:

@@ -7,10 +7,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from router.errors import LedgerUnavailableError
-from router.stores.sql.posting import folio_of
+from router.stores.sql.posting import folio_of, spend_of
 from router.stores.sql.reads import POSTGRES_ERRORS
 from router.stores.sql.sqlite import connect_sqlite
-from router.stores.sql.statements import LINES_OF_DECISION, OPEN_INTENT, UPSERT_ROW, numbered, values_of
+from router.stores.sql.statements import ADD_SPEND, LINES_OF_DECISION, OPEN_INTENT, UPSERT_ROW, numbered, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DECISIONS = "SELECT DISTINCT decision_id FROM ledger_lines WHERE decision_id > ? ORDER BY decision_id LIMIT 500"
 WRITER_OF = "SELECT writer_id FROM ledger_lines WHERE decision_id = ? AND line_key = ?"
-EMPTY = ("DELETE FROM requests", "DELETE FROM open_intents")
+EMPTY = ("DELETE FROM requests", "DELETE FROM open_intents", "DELETE FROM budget_spend")
 
 
 def rebuild_sqlite(path: Path) -> int:
@@ -44,6 +44,8 @@ def _rebuild_one(connection: sqlite3.Connection, decision_id: str) -> int:
     row = folio.row()
     if row is not None:
         connection.execute(UPSERT_ROW, values_of(row, folio.lines))
+    for account, sums in spend_of(folio):
+        connection.execute(ADD_SPEND, (account, *sums))
     for attempt in folio.open_attempts():
         (writer_id,) = connection.execute(WRITER_OF, (decision_id, f"i{attempt.number}")).fetchone()
         connection.execute(
@@ -56,7 +58,7 @@ async def rebuild_postgres(connection: Any) -> int:  # noqa: ANN401 - asyncpg ca
     """Fold every request again, in one transaction that holds off the writers; returns how many."""
     try:
         async with connection.transaction():
-            await connection.execute("LOCK TABLE ledger_lines, requests, open_intents IN EXCLUSIVE MODE")
+            await connection.execute("LOCK TABLE ledger_lines, requests, open_intents, budget_spend IN EXCLUSIVE MODE")
             for statement in EMPTY:
                 await connection.execute(statement)
             count, last = 0, ""
@@ -75,6 +77,8 @@ async def _rebuild_one_postgres(connection: Any, decision_id: str) -> int:  # no
     row = folio.row()
     if row is not None:
         await connection.execute(numbered(UPSERT_ROW), *values_of(row, folio.lines))
+    for account, sums in spend_of(folio):
+        await connection.execute(numbered(ADD_SPEND), account, *sums)
     for attempt in folio.open_attempts():
         writer_id = await connection.fetchval(numbered(WRITER_OF), decision_id, f"i{attempt.number}")
         place = (decision_id, attempt.number)

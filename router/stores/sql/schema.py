@@ -48,6 +48,10 @@ REQUEST_TYPES: dict[str, tuple[str, str]] = {
     "idempotency_key": ("TEXT", "TEXT"),
     "lines": ("INTEGER NOT NULL", "BIGINT NOT NULL"),
 }
+ADDED_2 = (
+    "ALTER TABLE requests ADD COLUMN lineage_id TEXT",
+    "ALTER TABLE requests ADD COLUMN promise TEXT DEFAULT 'none'",
+)
 
 
 def _requests(dialect: Dialect) -> str:
@@ -115,7 +119,18 @@ POSTGRES_1 = (
     _requests("postgresql"),
     *SHARED_1,
 )
-MIGRATIONS: dict[Dialect, tuple[tuple[str, ...], ...]] = {"sqlite": (SQLITE_1,), "postgresql": (POSTGRES_1,)}
+# Sums by budget account, kept in the transactions of the lines, and the way to the few lines that guards wrote.
+SHARED_2 = (
+    *ADDED_2,
+    "CREATE INDEX ledger_lines_of_guards ON ledger_lines (time_ms) WHERE kind = 'guard'",
+)
+SPEND_2 = (
+    "CREATE TABLE budget_spend (account TEXT PRIMARY KEY, settled_nanousd {0} NOT NULL, open_nanousd {0} NOT NULL)"
+)
+MIGRATIONS: dict[Dialect, tuple[tuple[str, ...], ...]] = {
+    "sqlite": (SQLITE_1, (*SHARED_2, SPEND_2.format("INTEGER"))),
+    "postgresql": (POSTGRES_1, (*SHARED_2, SPEND_2.format("BIGINT"))),
+}
 VERSION_TABLE = "CREATE TABLE IF NOT EXISTS ledger_schema (version INTEGER PRIMARY KEY, applied_ms BIGINT NOT NULL)"
 
 

@@ -22,6 +22,7 @@ from router.ledger.chain import Head, start_of
 from router.stores.sql.posting import ENTRIES_MAX, Entry, Intake, Posting, decisions_of, folio_of, trim
 from router.stores.sql.sqlite_sync import LogSync
 from router.stores.sql.statements import (
+    ADD_SPEND,
     CLOSE_INTENTS,
     DUE_INTENTS,
     GET_HEAD,
@@ -205,6 +206,7 @@ class SqliteWriter:
             self._run_rows(UPSERT_ROW, posting.rows())
             self._run_rows(OPEN_INTENT, list(posting.opened.values()))
             self._run_rows(CLOSE_INTENTS, posting.closed)
+            self._run_rows(ADD_SPEND, posting.spend_rows())
         if posting.lines or any(entry.action == "probe" for entry in batch):
             run(PUT_HEAD, (self._writer_id, posting.head.position, posting.head.hash))
         run("COMMIT")

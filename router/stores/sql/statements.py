@@ -43,6 +43,16 @@ DUE_INTENTS = (
     "SELECT decision_id, attempt FROM open_intents WHERE lease_expires_ms <= ? ORDER BY decision_id, attempt LIMIT 1000"
 )
 DUE_MAX = 1000
+ADD_SPEND = (
+    "INSERT INTO budget_spend (account, settled_nanousd, open_nanousd) VALUES (?, ?, ?) ON CONFLICT (account)"
+    " DO UPDATE SET settled_nanousd = budget_spend.settled_nanousd + excluded.settled_nanousd,"
+    " open_nanousd = budget_spend.open_nanousd + excluded.open_nanousd"
+)
+GET_SPEND = "SELECT account, settled_nanousd, open_nanousd FROM budget_spend"
+GET_TRIPS = (
+    "SELECT payload FROM ledger_lines WHERE kind = 'guard' AND time_ms >= ? AND time_ms < ?"
+    " ORDER BY time_ms DESC, decision_id DESC"
+)
 PUT_HEAD = (
     "INSERT INTO chains (writer_id, position, hash) VALUES (?, ?, ?)"
     " ON CONFLICT (writer_id) DO UPDATE SET position = excluded.position, hash = excluded.hash"

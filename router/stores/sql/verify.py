@@ -12,6 +12,7 @@ from router.ledger import Finding, Folio, RequestRow, StoredLine
 from router.ledger.chain import ChainCheck, Head
 from router.ledger.fold import line_key_of
 from router.stores.encoding import decode_line
+from router.stores.sql.posting import spend_of
 from router.stores.sql.statements import ROW_NAMES, STORED_NAMES, row_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Verdict:
     requests: int = 0
     open_intents: int = 0
     cost_nanousd: int = 0
+    held_under_nanousd: list[int] = field(default_factory=lambda: [0, 0])
     heads: dict[str, Head] = field(default_factory=dict)
     findings: int = 0
 
@@ -153,6 +155,9 @@ def _findings_of(
     found += _open_findings(decision_id, folio, page, now_ms)
     verdict.requests += row is not None
     verdict.open_intents += len(folio.open_attempts())
+    for _, sums in spend_of(folio):
+        verdict.held_under_nanousd[0] += sums[0]
+        verdict.held_under_nanousd[1] += sums[1]
     verdict.cost_nanousd += sum(attempt.cost_nanousd for attempt in folio.attempts.values())
     return found
 
@@ -204,7 +209,19 @@ def _difference_of(row: RequestRow | None, kept: RequestRow | None) -> str:
 async def _sums_found(moment: Reads, verdict: Verdict) -> list[Finding]:
     rows: list[tuple[Any, ...]] = await moment.fetch("SELECT COALESCE(SUM(cost_nanousd), 0) FROM requests")
     total = int(rows[0][0])
-    if total == verdict.cost_nanousd:
-        return []
-    message = f"the lines add up to {verdict.cost_nanousd} nano-USD, the requests to {total}"
-    return [Finding("sums_differ", message)]
+    found: list[Finding] = []
+    if total != verdict.cost_nanousd:
+        message = f"the lines add up to {verdict.cost_nanousd} nano-USD, the requests to {total}"
+        found.append(Finding("sums_differ", message))
+    rows = await moment.fetch(
+        "SELECT COALESCE(SUM(settled_nanousd), 0), COALESCE(SUM(open_nanousd), 0) FROM budget_spend"
+    )
+    spent = [int(each) for each in rows[0]]
+    if spent != verdict.held_under_nanousd:
+        charged, held = verdict.held_under_nanousd
+        message = (
+            f"the lines charge budgets {charged} nano-USD and hold {held},"
+            f" the accounts say {spent[0]} and {spent[1]}: run `tollgate ledger migrate --rebuild`"
+        )
+        found.append(Finding("spend_differs", message))
+    return found

@@ -22,6 +22,7 @@ from router.ledger import Finding, RequestQuery
 from router.stores import open_ledger
 from router.stores.memory import MemoryLedger
 from router.stores.sql import schema, sqlite_sync
+from router.stores.sql.migrate import prepare_sqlite
 from router.stores.sql.posting import Intake
 from router.stores.sql.verify import verify
 from tests.lines import LEASE_MS, START_MS, StillClock, intent_line, rejection_line, settlement_line
@@ -258,25 +259,43 @@ async def test_schema_of_another_version_is_refused_until_migrated(path: Path, m
     await ledger.aclose()
     first = schema.MIGRATIONS["sqlite"]
     monkeypatch.setitem(schema.MIGRATIONS, "sqlite", (*first, ("CREATE TABLE more (id INTEGER)",)))
-    with pytest.raises(ConfigError, match="schema 1 of 2: run `tollgate ledger migrate`"):
+    with pytest.raises(ConfigError, match=f"schema {len(first)} of {len(first) + 1}: run `tollgate ledger migrate`"):
         await opened(path)
     ledger = await opened(path, may_migrate=True)
     assert await ledger.reads.fetch("SELECT COUNT(*) FROM more") == [(0,)]
     assert await ledger.request("a") is not None
     await ledger.aclose()
     monkeypatch.setitem(schema.MIGRATIONS, "sqlite", first)
-    with pytest.raises(ConfigError, match="schema 2, this version"):
+    with pytest.raises(ConfigError, match=f"schema {len(first) + 1}, this version"):
         await opened(path)
+
+
+async def test_a_ledger_of_the_first_schema_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = schema.MIGRATIONS["sqlite"]
+    monkeypatch.setitem(schema.MIGRATIONS, "sqlite", every[:1])
+    prepare_sqlite(path, 0)
+    with closing(sqlite3.connect(path)) as old:
+        names = [row[1] for row in old.execute("PRAGMA table_info(requests)")]
+        values = [0 if name not in ("decision_id", "tags", "surface") else "{}" for name in names]
+        old.execute(f"INSERT INTO requests VALUES ({', '.join('?' * len(names))})", values)
+        old.commit()
+    monkeypatch.setitem(schema.MIGRATIONS, "sqlite", every)
+    ledger = await opened(path, may_migrate=True)
+    (row,) = [each async for each in ledger.requests(RequestQuery())]
+    assert (row.lineage_id, row.promise) == (None, "none")
+    assert await ledger.spend() == {}
+    await ledger.aclose()
 
 
 async def test_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await (await opened(path)).aclose()
     broken = ("CREATE TABLE more (id INTEGER)", "CREATE TABLE more (id INTEGER)")
+    newest = len(schema.MIGRATIONS["sqlite"])
     monkeypatch.setitem(schema.MIGRATIONS, "sqlite", (*schema.MIGRATIONS["sqlite"], broken))
     with pytest.raises(ConfigError, match="more already exists"):
         await opened(path, may_migrate=True)
     with closing(sqlite3.connect(path)) as other:
-        assert other.execute("SELECT MAX(version) FROM ledger_schema").fetchone() == (1,)
+        assert other.execute("SELECT MAX(version) FROM ledger_schema").fetchone() == (newest,)
         assert other.execute("SELECT name FROM sqlite_master WHERE name = 'more'").fetchall() == []
 
 

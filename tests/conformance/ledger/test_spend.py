@@ -1,0 +1,96 @@
+"""What budgets' accounts were charged, and what guards wrote: the same in every store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from router.ledger import Correction, GuardTrip, Spend, TripQuery
+from router.stores import rebuild_ledger
+from router.stores.sql.verify import Verdict, verify
+from tests.lines import LEASE_MS, START_MS, intent_line, settlement_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from router.ports import Ledger
+    from router.stores.sql.ledger import SqlLedger
+
+TEAM, COMPANY = "team-day/0/search", "company/0/"
+
+
+async def test_an_open_attempt_is_held_and_a_settled_one_charged(ledger: Ledger) -> None:
+    await ledger.append(intent_line("d1", hold_nanousd=700, accounts=(TEAM, COMPANY)))
+    await ledger.append(intent_line("d2", hold_nanousd=50, accounts=(COMPANY,)))
+    assert await ledger.spend() == {TEAM: Spend(0, 700), COMPANY: Spend(0, 750)}
+    ledger.append_later(settlement_line("d1", cost_nanousd=300))
+    assert await ledger.spend([TEAM, COMPANY, "nobody"]) == {TEAM: Spend(300, 0), COMPANY: Spend(300, 50)}
+
+
+async def test_a_lease_charges_the_hold_and_a_late_settlement_corrects_it(ledger: Ledger) -> None:
+    await ledger.append(intent_line("d1", hold_nanousd=700, accounts=(TEAM,)))
+    assert await ledger.close_expired(START_MS + LEASE_MS) == 1
+    assert await ledger.spend([TEAM]) == {TEAM: Spend(700, 0)}
+    ledger.append_later(settlement_line("d1", cost_nanousd=300))
+    assert await ledger.spend([TEAM]) == {TEAM: Spend(300, 0)}
+    ledger.append_later(Correction("d1", 1, START_MS + 9, -100, None, "a credit"))
+    assert await ledger.spend([TEAM]) == {TEAM: Spend(200, 0)}
+
+
+async def test_a_line_told_twice_is_charged_once(ledger: Ledger) -> None:
+    for _ in range(2):
+        await ledger.append(intent_line("d1", hold_nanousd=700, accounts=(TEAM,)))
+        ledger.append_later(settlement_line("d1", cost_nanousd=300))
+    assert await ledger.spend() == {TEAM: Spend(300, 0)}
+
+
+async def test_attempts_without_accounts_are_in_no_account(ledger: Ledger) -> None:
+    await ledger.append(intent_line("d1"), settlement_line("d1"))
+    assert await ledger.spend() == {}
+
+
+async def test_the_sums_are_made_anew_from_the_lines(sql_ledger: SqlLedger, sql_url: str, tmp_path: Path) -> None:
+    await sql_ledger.append(intent_line("d1", hold_nanousd=700, accounts=(TEAM, COMPANY)))
+    await sql_ledger.append(intent_line("d2", hold_nanousd=50, accounts=(COMPANY,)))
+    ledger_says = await sql_ledger.spend()
+    await rebuild_ledger(sql_url, home=tmp_path)
+    assert await sql_ledger.spend() == ledger_says == {TEAM: Spend(0, 700), COMPANY: Spend(0, 750)}
+    found = [each async for each in verify(sql_ledger.reads, START_MS)]
+    assert isinstance(found[-1], Verdict)
+    assert found[-1].findings == 0
+
+
+def trip(guard_id: str, **changes: object) -> GuardTrip:
+    values: dict[str, object] = {
+        "guard_id": guard_id,
+        "time_ms": START_MS,
+        "guard": "near_repeat",
+        "action": "stop",
+        "scope": "lineage",
+        "scope_id": "lin-1",
+        "team": "search",
+        "evidence": {"repeats": 7, "dollars": 0.5},
+        "leaked_nanousd": 1_000,
+        "until_ms": START_MS + 1,
+    }
+    return GuardTrip(**(values | changes))  # type: ignore[arg-type]
+
+
+async def test_trips_come_newest_first_and_by_owner(ledger: Ledger) -> None:
+    first, second = trip("grd_1"), trip("grd_2", time_ms=START_MS + 5, team="legal", by="operator", action="release")
+    await ledger.append(first, second, first)
+    assert [each async for each in ledger.trips(TripQuery())] == [second, first]
+    assert [each async for each in ledger.trips(TripQuery(), limit=1)] == [second]
+    assert [each async for each in ledger.trips(TripQuery(team="search"))] == [first]
+    assert [each async for each in ledger.trips(TripQuery(from_ms=START_MS + 1))] == [second]
+
+
+async def test_a_trip_is_no_request(ledger: Ledger) -> None:
+    await ledger.append(trip("grd_1"))
+    assert await ledger.request("grd_1") is None
+
+
+async def test_a_ledger_with_trips_verifies(sql_ledger: SqlLedger) -> None:
+    await sql_ledger.append(trip("grd_1"), intent_line("d1", accounts=(TEAM,)), settlement_line("d1"))
+    found = [each async for each in verify(sql_ledger.reads, START_MS)]
+    assert isinstance(found[-1], Verdict)
+    assert found[-1].findings == 0
