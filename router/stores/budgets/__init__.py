@@ -1,0 +1,68 @@
+"""Where budgets live: in memory, or in the ledger's database."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from router.errors import BudgetStoreUnavailableError, ConfigError
+from router.stores import CLOCK, HOME, KNOWN, POSTGRES_SCHEMES, sqlite_path_of
+from router.stores.budgets.memory import MemoryBudgets
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from router.clock import Clock
+    from router.ports import BudgetStore
+
+
+async def open_budgets(url: str | None, *, home: Path = HOME, clock: Clock | None = None) -> BudgetStore:
+    """The store of budgets in the database of the ledger that the URL names; in this process for ``memory://``.
+
+    Without a ``clock`` the time is the database's where it has one, else this machine's. Raises ConfigError where URL,
+    file or schema cannot be used, BudgetStoreUnavailableError where PostgreSQL does not answer.
+    """
+    if url == "memory://":
+        return MemoryBudgets(clock or CLOCK)
+    path = sqlite_path_of(url, home)
+    if path is not None:
+        return await _open_sqlite(path, clock or CLOCK)
+    assert url is not None
+    if urlsplit(url).scheme in POSTGRES_SCHEMES:
+        return await _open_postgres(url, clock)
+    raise ConfigError(f"budgets: {url.partition(':')[0]!r} is not a store of budgets; known: {KNOWN}")
+
+
+async def _open_sqlite(path: Path, clock: Clock) -> BudgetStore:
+    import sqlite3  # noqa: PLC0415 - a database's driver loads only for those who use it
+
+    from router.stores.budgets.sql import SqlBudgets  # noqa: PLC0415
+    from router.stores.budgets.sql_schema import prepare_sqlite  # noqa: PLC0415
+    from router.stores.budgets.sql_sqlite import SqliteBudgetWriter  # noqa: PLC0415
+
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, prepare_sqlite, path, clock.now_ms())
+    try:
+        writer = SqliteBudgetWriter(path, loop, clock)
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path}: the budgets cannot be opened: {error}") from error
+    return SqlBudgets(writer)
+
+
+async def _open_postgres(url: str, clock: Clock | None) -> BudgetStore:
+    from router.stores.budgets.sql import SqlBudgets  # noqa: PLC0415
+    from router.stores.budgets.sql_postgres import PostgresBudgetWriter  # noqa: PLC0415
+    from router.stores.sql.reads import POSTGRES_ERRORS  # noqa: PLC0415
+
+    writer = PostgresBudgetWriter(url, clock=clock)
+    is_sound = False
+    try:
+        await writer.connect()
+        is_sound = True
+    except POSTGRES_ERRORS as error:
+        raise BudgetStoreUnavailableError(f"PostgreSQL cannot be reached: {type(error).__name__}") from error
+    finally:
+        if not is_sound:
+            await writer.aclose()
+    return SqlBudgets(writer)
