@@ -14,6 +14,7 @@ import sys
 COMMANDS = {
     "overhead": "what the gateway costs a request, beside LiteLLM's proxy and a bare ASGI proxy",
     "money": "headers, ledger, report and the simulated vendors' bill agree to the nano-dollar",
+    "cap": "a hard budget under 200 concurrent requests, over each store, one and four gateways",
     "crash": "a gateway killed under load loses and doubles nothing",
     "fuzz": "generated requests get no 5xx of our making",
 }

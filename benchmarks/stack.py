@@ -32,15 +32,20 @@ STOP_S = 40.0
 VENDOR_KEYS = {name: "sk-simulated" for host in HOSTS.values() for name in host.key_names}
 
 
-def simulated_policy(urls: SimulatorUrls, path: Path = DEFAULT_POLICY, **blocks: Mapping[str, object]) -> str:
-    """A shipped policy whose models are all reached at the simulator; ``blocks`` add to its top-level blocks."""
+def simulated_policy(
+    urls: SimulatorUrls, path: Path = DEFAULT_POLICY, **blocks: Mapping[str, object] | list[object]
+) -> str:
+    """A shipped policy whose models are all reached at the simulator.
+
+    ``blocks`` add to its top-level blocks, or replace those that are lists.
+    """
     yaml = YAML()  # keeps the order: that of the tiers has a meaning
     policy = yaml.load(path.read_text(encoding="utf-8"))
     for model in policy["models"].values():
         provider = model["provider_model"].split("/", 1)[0]
         model["api_base"] = {"anthropic": urls.anthropic, "gemini": urls.gemini}.get(provider) or urls.host(provider)
     for name, block in blocks.items():
-        policy[name] = {**policy.get(name, {}), **block}
+        policy[name] = block if isinstance(block, list) else {**policy.get(name, {}), **block}
     out = io.StringIO()
     yaml.dump(policy, out)
     return out.getvalue()
@@ -59,6 +64,7 @@ class GatewayProcess:
     home: Path
     policy_text: str
     ledger_url: str | None = None
+    redis_url: str | None = None
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -80,7 +86,8 @@ class GatewayProcess:
     @property
     def environment(self) -> dict[str, str]:
         """What the gateway and its command line are started with."""
-        return clean_environment(**({"TOLLGATE_LEDGER_URL": self.ledger_url} if self.ledger_url else {}))
+        urls = {"TOLLGATE_LEDGER_URL": self.ledger_url, "REDIS_URL": self.redis_url}
+        return clean_environment(**{name: url for name, url in urls.items() if url})
 
     def start(self) -> None:
         """Start and wait until it answers. Raises BenchmarkError with its log."""
