@@ -25,7 +25,8 @@ class PolicyModel:
 
     ``card`` is the catalogue's entry with the policy's overrides applied; ``prices`` is the contract's schedule or the
     catalogue's. ``api_base`` is what the vendor's own SDK calls its base URL; ``api_key_env`` names a variable.
-    ``is_reachable`` is False where this process has no key for it.
+    ``is_reachable`` is False where this process has no key for it. ``bills_after_disconnect`` is False for a model that
+    stops billing once its connection closes: its streams are held in slices.
     """
 
     id: str
@@ -39,6 +40,7 @@ class PolicyModel:
     api_key_env: str | None = None
     has_contract_price: bool = False
     is_reachable: bool = True
+    bills_after_disconnect: bool = True
 
     @property
     def vendor_model(self) -> str:
@@ -125,11 +127,15 @@ class Cascade:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may ask of the gateway itself."""
+    """What one request may ask of the gateway itself.
+
+    ``output_tokens_least`` is how far an output limit may be cut to fit what money is left.
+    """
 
     body_bytes_max: int = 32_000_000
     body_timeout_s: float = 30.0
     output_tokens_default: int = 4_096
+    output_tokens_least: int = 64
     lease_s: float = 900.0
 
 
@@ -139,7 +145,8 @@ class Policy:
 
     ``droppable`` names the settings that may be dropped, and named in `X-Router-Dropped`, for a model that refuses
     them; one that is not named there makes the model ineligible. With ``promise_min`` a workload without a calibration
-    of its own gets premium.
+    of its own gets premium. ``budget_allowance_nanousd`` may be spent while the store of budgets is away, None where
+    requests are refused then.
     """
 
     revision: str
@@ -156,6 +163,7 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     cascade: Cascade | None = None
     budgets: tuple[Budget, ...] = ()
+    budget_allowance_nanousd: int | None = None
     keys_file: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -170,6 +178,7 @@ class Caller:
     """Who asks: what a virtual key says. Empty ``allowed_*`` allow everything.
 
     ``key_id`` is the key's public id, never the secret; it is None where no key is needed (loopback, no keys file).
+    ``limits`` are budgets of the key's own, beside the policy's; no two of both have the same name.
     """
 
     key_id: str | None = None
@@ -178,6 +187,7 @@ class Caller:
     tags: Mapping[str, str] = field(default_factory=dict)
     allowed_tiers: frozenset[str] = frozenset()
     allowed_models: frozenset[str] = frozenset()
+    limits: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

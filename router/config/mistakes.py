@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from router.config.schema import CAPABILITIES, LATER_FIELDS, PolicyFile
+from router.config.fields import CAPABILITIES
+from router.config.schema import LATER_FIELDS, PolicyFile
 from router.config.words import meant
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ MODEL_STAND_INS: Mapping[str, object] = {
 OPTIONAL_MODEL_FIELDS = frozenset({"api_key_env", "context_window", "output_tokens_max"})
 REQUIRE_STAND_IN: Mapping[str, object] = {"tolerance_max": 0.5}
 WHEN_STAND_IN: Mapping[str, object] = {"team": ["?"]}
+BUDGET_STAND_IN: Mapping[str, object] = {"scope": "session", "window": "hour", "limit_usd": 1}
 
 
 def later_findings(places: Places) -> list[Finding]:
@@ -151,6 +153,8 @@ def _mend(rest: dict[str, Any], path: Path, kind: str) -> None:
         _mend_model(rest["models"], path[1:])
     elif top == "rules" and len(path) > 1:
         _mend_rule(rest["rules"], path[1:])
+    elif top == "budgets" and len(path) > 1:
+        rest["budgets"][path[1]] = {**BUDGET_STAND_IN, "name": f"unnamed.{path[1]}"}
     elif top == "routing":
         _mend_routing(rest, path[1:])
     elif top in ("version", "name"):

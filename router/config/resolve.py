@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from router.catalog import ModelCard, PriceSchedule, contract_schedule, lint_catalog
 from router.catalog.cards import HOSTED_AS
+from router.config.budgets import allowance_of, budgets_of
 from router.config.hosts import HOSTS, LONG_TAIL, host_of, wire_of
 from router.config.rules import cascade_of, check_possible, rule_of
 from router.config.words import meant
@@ -88,6 +89,7 @@ class Resolving:
         self._check_routing()
         rules = tuple(rule_of(self, index, block) for index, block in enumerate(file.rules))
         cascade = cascade_of(self, file.cascade) if file.cascade is not None else None
+        budgets, allowance = budgets_of(self, file.budgets), allowance_of(self, file.budget_store)
         resolved = {name: model for name, model in models.items() if model is not None}
         if len(resolved) == len(self.model_names):
             check_possible(self, rules, resolved)
@@ -107,6 +109,8 @@ class Resolving:
             upstream=Upstream(**file.upstream.model_dump()),
             limits=Limits(**file.limits.model_dump()),
             cascade=cascade,
+            budgets=budgets,
+            budget_allowance_nanousd=allowance,
             keys_file=file.keys.file if file.keys is not None else None,
             warnings=tuple(str(each) for each in self.warnings),
         )
@@ -161,6 +165,7 @@ class Resolving:
             api_base=block.api_base,
             api_key_env=block.api_key_env,
             has_contract_price=block.price_usd_per_mtok is not None,
+            bills_after_disconnect=block.bills_after_disconnect,
         )
 
     def _check_provider(self, here: Path, block: ModelBlock) -> None:

@@ -2,96 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date  # noqa: TC003  # pydantic reads the annotation at run time
-from decimal import Decimal
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    WithJsonSchema,
+from pydantic import Field, StringConstraints
+
+from router.config.budgets import BudgetBlock, BudgetStoreBlock
+from router.config.fields import (
+    Address,
+    Capability,
+    ModelTierName,
+    Name,
+    Seconds,
+    Share,
+    Strict,
+    Text,
+    Tokens,
+    Usd,
+    VariableName,
 )
-from pydantic_core import PydanticCustomError
-
-from router.catalog.cards import CAPABILITY_FLAGS
-from router.config.words import meant
-from router.config.yaml_places import ExactFloat
-
-PRICE_DECIMALS = 9
-USD_PER_MTOK_MAX = 1_000_000
-CAPABILITIES = tuple(sorted(set(CAPABILITY_FLAGS.values())))
-VARIABLE_NAME = re.compile(r"^[A-Z][A-Z0-9_]{0,63}$")
-ACCESS_KEY = re.compile(r"^(AKIA|ASIA)[0-9A-Z]{12,}$")  # an AWS key id looks like a variable's name, and is none
-
-
-def _variable_name(value: str) -> str:
-    if not VARIABLE_NAME.match(value) or ACCESS_KEY.match(value):
-        raise PydanticCustomError(
-            "variable_name", "must be the NAME of an environment variable such as VLLM_API_KEY, never the key itself"
-        )
-    return value
-
-
-def _address(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_sound = False
-    if not is_sound or re.search(r"\s", value):
-        raise PydanticCustomError("address", "must be an address such as http://127.0.0.1:8000/v1")
-    if parts.username is not None or parts.password is not None:
-        raise PydanticCustomError("address", "must hold no user or password: name the key's variable in `api_key_env`")
-    if parts.query or parts.fragment:
-        raise PydanticCustomError("address", "must end with its path: no `?` and no `#`")
-    return value
-
-
-def _capability(value: str) -> str:
-    if value not in CAPABILITIES:
-        hint = meant(value, CAPABILITIES) or f"; there are {', '.join(CAPABILITIES)}"
-        raise PydanticCustomError("capability", "is no capability{hint}", {"hint": hint})
-    return value
-
-
-def _exact(value: object) -> object:
-    """The decimal as it was written; a float would already have rounded it."""
-    if isinstance(value, ExactFloat):
-        return Decimal(value.text)
-    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-VariableName = Annotated[
-    str, AfterValidator(_variable_name), WithJsonSchema({"type": "string", "pattern": VARIABLE_NAME.pattern})
-]
-Address = Annotated[
-    str, AfterValidator(_address), WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s?#@]+$"})
-]
-Capability = Annotated[str, AfterValidator(_capability), WithJsonSchema({"enum": list(CAPABILITIES)})]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
-ModelTierName = Literal["economy", "standard", "premium"]
-Usd = Annotated[
-    Decimal,
-    BeforeValidator(_exact),
-    Field(ge=0, le=USD_PER_MTOK_MAX, decimal_places=PRICE_DECIMALS, allow_inf_nan=False),
-    WithJsonSchema({"type": "number", "minimum": 0, "maximum": USD_PER_MTOK_MAX}),
-]
-
-
-class Strict(BaseModel):
-    """Every block of the file: no unknown key, no coercion."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class PriceTierBlock(Strict):
@@ -147,6 +76,9 @@ class ModelBlock(Strict):
     output_tokens_max: Tokens | None = Field(default=None, description="output limit; the catalogue's if not given")
     capabilities: list[Capability] | None = Field(
         default=None, description="replaces what the catalogue says it can do"
+    )
+    bills_after_disconnect: bool = Field(
+        default=True, description="`false` only for a model that stops billing once its connection closes"
     )
 
 
@@ -271,6 +203,9 @@ class LimitsBlock(Strict):
         default=4_096,
         description="output limit of a request that names none; four times that where a model always thinks",
     )
+    output_tokens_least: Tokens = Field(
+        default=64, description="where money is short, output limits are cut to what fits, but not below this"
+    )
     lease_s: Seconds = Field(default=900.0, description="after a crash: when an open call is closed at its worst case")
 
 
@@ -301,6 +236,12 @@ class PolicyFile(Strict):
     rules: Annotated[list[RuleBlock], Field(max_length=1_000)] = Field(
         default_factory=list, description="what narrows the choice for some requests, or for all"
     )
+    budgets: Annotated[list[BudgetBlock], Field(max_length=100)] = Field(
+        default_factory=list, description="what may be spent, by whom, in which window"
+    )
+    budget_store: BudgetStoreBlock = Field(
+        default_factory=BudgetStoreBlock, description="what holds while the store of budgets is away"
+    )
     upstream: UpstreamBlock = Field(default_factory=UpstreamBlock, description="timeouts, retries, cooldown")
     cascade: CascadeBlock | None = Field(
         default=None, description="checks on answers, and a better model where one fails"
@@ -311,7 +252,6 @@ class PolicyFile(Strict):
 
 # Fields of the contract whose machinery is still to come: refused by name, never accepted and ignored. `*` is any item.
 LATER_FIELDS = (
-    ("budgets",),
     ("guards",),
     ("feedback",),
     ("routing", "holdout"),

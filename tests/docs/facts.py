@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SERVER = Path(__file__).resolve().parents[2] / "router" / "server"
-NAMED = {"models": "NAME", "catch_rate": "NAME", "quality_tiers": "TIER", "tags": "TAG"}
+NAMED = {"models": "NAME", "catch_rate": "NAME", "quality_tiers": "TIER", "tags": "TAG", "limits_usd": "OWNER"}
 
 
 # --- the policy ------------------------------------------------------------------------------------------------------
@@ -88,6 +88,8 @@ def default_text(about: dict[str, Any]) -> str:
     value = about.get("default")
     if value is None or value == [] or isinstance(value, dict):
         return "-"
+    if isinstance(value, bool | str):
+        return f"`{str(value).lower() if isinstance(value, bool) else value}`"
     return f"`{int(value) if int(value) == value else value}`"
 
 
