@@ -16,6 +16,7 @@ COMMANDS = {
     "money": "headers, ledger, report and the simulated vendors' bill agree to the nano-dollar",
     "cap": "a hard budget under 200 concurrent requests, over each store, one and four gateways",
     "crash": "a gateway killed under load loses and doubles nothing",
+    "kills": "gateways, Redis and PostgreSQL killed under load: nothing missing, doubled or overspent",
     "fuzz": "generated requests get no 5xx of our making",
 }
 EXIT_USAGE = 2
