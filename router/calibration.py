@@ -98,14 +98,46 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class Adjustment:
+    """How far feedback moves one workload's calibration, or the shipped one, as ``router.feedback`` folds it.
+
+    ``shifts``: log-odds on top of the calibration's, by ``provider_model``. ``alarm`` says in words why nothing is
+    promised any more, None while the feedback agrees with the calibration. ``labels`` and ``voices`` count what it
+    rests on; ``version`` is that of the whole set.
+    """
+
+    match: Match
+    shifts: Mapping[str, float]
+    labels: int = 0
+    voices: int = 0
+    alarm: str | None = None
+    version: int = 0
+
+    @property
+    def id(self) -> str:
+        """As receipts name it."""
+        return f"feedback@{self.version}"
+
+
+def own_match(key_id: str | None) -> Match:
+    """The workload of requests that no calibration is for: the key's own, so that nobody moves another's routing."""
+    return Match("all") if key_id is None else Match("key", key_id)
+
+
+@dataclass(frozen=True, slots=True)
 class Calibrations:
-    """The calibrations in force, found by what they match."""
+    """The calibrations in force, found by what they match, and what feedback has moved since."""
 
     by_match: Mapping[Match, Calibration] = field(default_factory=dict)
+    adjustments: Mapping[Match, Adjustment] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Whether there is any."""
-        return bool(self.by_match)
+        return bool(self.by_match or self.adjustments)
+
+    def adjustment_of(self, calibration: Calibration | None, key_id: str | None) -> Adjustment | None:
+        """What feedback says of the workload that the request belongs to; None where it says nothing."""
+        return self.adjustments.get(own_match(key_id) if calibration is None else calibration.match)
 
     def find(
         self, key_id: str | None, team: str | None, tags: Mapping[str, str], rules: Sequence[str]

@@ -187,7 +187,8 @@ def decide(
     rules = matching_rules(policy, caller, seen)
     tolerance = tolerance_of(ask, rules)
     own = calibration_of(calibrations, caller, seen, rules) if calibrations else None
-    footing = footing_of(quality, scores, policy, tolerance, own)
+    learned = calibrations.adjustment_of(own, caller.key_id) if calibrations else None
+    footing = footing_of(quality, scores, policy, tolerance, own, learned)
     weighed = weigh(request, caller, policy, rules, footing.scores, footing.losses, weights)
     choice = require_choice(
         weighed,
@@ -245,6 +246,9 @@ def decision_of(
         labels_needed=footing.labels_needed,
         calibration=footing.calibration,
         is_promise_met=footing.is_met,
+        shifts=footing.shifts,
+        feedback=footing.feedback,
+        alarm=footing.alarm,
         cascade=choice.plan,
     )
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from router.cascade import BARS, Plan, Step, barred, plan_of
@@ -70,7 +70,9 @@ class Decision:
     ``order`` is the models to ask, the chosen one first, then the fallbacks that keep the tolerance too. ``features``
     are numbers only. ``cascade`` is None where the policy has none. ``promise`` says what the tolerance rests on:
     ``calibration``, name@version of the workload's own, the shipped one, or nothing; ``labels_needed`` graded prompts
-    are missing to calibrate it, and ``is_promise_met`` is False where the policy demands that.
+    are missing to calibrate it, and ``is_promise_met`` is False where the policy demands that. ``shifts``: the log-odds
+    by which labels moved each model's quality; ``feedback`` names the version that had a part in them, and ``alarm``
+    says why feedback took the promise away.
     """
 
     decision_id: str
@@ -99,6 +101,9 @@ class Decision:
     labels_needed: int = 0
     calibration: str | None = None
     is_promise_met: bool = True
+    shifts: Mapping[str, float] = field(default_factory=dict)
+    feedback: str | None = None
+    alarm: str | None = None
 
     def candidate(self, model: str) -> Candidate:
         """The candidate with this id; asserts that it was weighed."""
@@ -277,6 +282,7 @@ DECISION_FIELDS = tuple(each.name for each in fields(Decision))
 def receipt_of(decision: Decision) -> dict[str, object]:
     """The decision as plain JSON values: numbers, names and revisions, never text of the prompt."""
     plain = {name: getattr(decision, name) for name in DECISION_FIELDS}
+    plain["shifts"] = dict(decision.shifts)
     plain["candidates"] = [candidate._asdict() for candidate in decision.candidates]
     if decision.cascade is not None:
         plain["cascade"] = {**decision.cascade._asdict(), "catch_rate": dict(decision.cascade.catch_rate)}

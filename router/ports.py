@@ -135,6 +135,14 @@ class Ledger(Protocol):
         """Guard trips and what operators did about them, newest first."""
         ...
 
+    def labelled(self, from_ms: int, to_ms: int, *, limit: int) -> AsyncIterator[tuple[RequestRow, tuple[Line, ...]]]:
+        """The requests that were judged in this time, with their lines, the newest judged first, at most ``limit``.
+
+        Judged are those with a label given then, and those of then with more attempts than one, among which are the
+        answers that failed a check.
+        """
+        ...
+
     async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:
         """The decision id that this key was used for, if any."""
         ...

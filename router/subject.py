@@ -62,6 +62,7 @@ def subject_of(request: Request, caller: Caller, terms: Terms, decision: Decisio
         price_revision=decision.price_revision,
         quality_revision=decision.quality_revision,
         prompt_hash=salted_hash(salt, question_of(request.messages)),
+        promise=decision.promise,
     )
 
 

@@ -181,12 +181,27 @@ class Telemetry:
             "1 while the policy file cannot be used and an older revision is in force.",
             registry=registry,
         )
+        self.calibrations_refused = Gauge(
+            "tollgate_calibrations_refused",
+            "Calibrations on disk that cannot be used; the shipped promise holds instead.",
+            registry=registry,
+        )
+        self.calibration_alarms = Gauge(
+            "tollgate_calibration_alarms",
+            "Workloads whose labels contradict their calibration: nothing is promised, premium answers.",
+            registry=registry,
+        )
 
         # Labels are few and their look-up is the dearest part of a count: each series is looked up once.
         self._of_request, self._of_attempt = cache(self.requests.labels), cache(self.attempts.labels)
         self._of_cost, self._of_premium = cache(self.cost.labels), cache(self.premium.labels)
         self._of_tokens = cache(self.tokens.labels)
         self._of_latency, self._of_first_byte = cache(self.latency.labels), cache(self.first_byte.labels)
+
+    def calibrations_told(self, refused: int, alarms: int) -> None:
+        """Show how many calibrations are refused, and how many workloads lost their promise to their labels."""
+        self.calibrations_refused.set(refused)
+        self.calibration_alarms.set(alarms)
 
     def attempt_settled(self, intent: Intent, settlement: Settlement) -> None:
         """Count the attempt and its money."""

@@ -19,8 +19,8 @@ from prometheus_client import CollectorRegistry
 
 from router.admission import Admission
 from router.clock import SystemClock
-from router.config.calibrations import CalibrationWatch
 from router.config.hosts import HOSTS, deployments_of, has_any_key
+from router.config.labels import LabelWatch
 from router.config.prices import load_catalog
 from router.config.watch import PolicyWatch
 from router.cooldown import Cooldowns
@@ -114,35 +114,30 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
     telemetry = Telemetry(registry)
     async with contextlib.AsyncExitStack() as stack:
         watch = PolicyWatch(settings, catalog)
-        graded = CalibrationWatch(settings.home, quality.revision)
         require_keys(settings, has_keys=watch.key_ring is not None)
         urls = None
         if settings.must_simulate or not has_any_key(watch.policy, settings.env):
             urls = stack.enter_context(simulated_vendors(watch.policy, settings))
         deployments = deployments_of(watch.policy, settings.env, urls)
-        current = [in_force_of(watch.policy, deployments, graded.loaded.calibrations)]
+        ledger = await open_ledger(settings.ledger_url, home=settings.home, clock=clock)
+        stack.push_async_callback(ledger.aclose)
+        labels = LabelWatch(settings.home, ledger, clock, quality.revision)
+        current = [in_force_of(watch.policy, deployments, labels.in_force)]
 
         def swap(policy: Policy) -> None:
             deployments = deployments_of(policy, settings.env, urls)
-            current[0] = in_force_of(policy, deployments, graded.loaded.calibrations)
+            current[0] = in_force_of(policy, deployments, labels.in_force)
+            telemetry.calibrations_told(len(labels.refused()), labels.alarms())
 
         def told(status: PolicyStatus) -> None:
             telemetry.policy_broken.set(status.broken is not None)
             parts.keys = watch.key_ring
 
-        ledger = await open_ledger(settings.ledger_url, home=settings.home, clock=clock)
-        stack.push_async_callback(ledger.aclose)
         session = await stack.enter_async_context(open_session())
         background = Background()
         stack.push_async_callback(background.aclose, SHUTDOWN_GRACE_S)
         admission = Admission(ledger, telemetry, clock)
-        dispatch = Dispatch(
-            providers=providers_of(session),
-            admission=admission,
-            ledger=ledger,
-            clock=clock,
-            cooldowns=cooldowns_of(watch.policy),
-        )
+        dispatch = Dispatch(providers_of(session), admission, ledger, clock, cooldowns_of(watch.policy))
         gateway = Gateway(lambda: current[0], quality, admission, dispatch, clock, background, salt)
         parts = ServerParts(
             gateway=gateway,
@@ -154,13 +149,15 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
             registry=registry,
             idempotency=Idempotency(ledger, clock),
             salt=salt,
+            calibrations_refused=labels.refused,
         )
+        telemetry.calibrations_told(len(labels.refused()), labels.alarms())
         app = create_app(parts, report_routes(parts), dashboard_routes())
         with contextlib.suppress(NotImplementedError, ValueError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watch.wake)
         watching = asyncio.ensure_future(watch.run(swap, told))
         sweeping = asyncio.ensure_future(sweep_leases(ledger, clock))
-        calibrating = asyncio.ensure_future(graded.run(lambda _: swap(watch.policy)))
+        calibrating = asyncio.ensure_future(labels.run(lambda: watch.policy, lambda: swap(watch.policy)))
         stack.push_async_callback(stop_all, watching, sweeping, calibrating)
         needs_key = watch.key_ring is not None
         yield Assembled(app, gateway, ledger, is_simulated=urls is not None, needs_key=needs_key)

@@ -27,7 +27,9 @@ from router.calibration import (
 )
 from router.cli.graded import read_graded
 from router.cli.table import table_text
+from router.clock import SystemClock
 from router.config import calibrations as store
+from router.config import learned
 from router.config.load import load_policy
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
@@ -254,6 +256,9 @@ def show_list(*, home: str | None, as_json: bool) -> int:
 def show_one(name: str, *, home: str | None) -> int:
     """The version in force of one workload, as JSON. Raises ConfigError where there is none."""
     folder = load_settings(home=home).home
+    if name == learned.NAME:
+        typer.echo(json.dumps(learned.content_of(learned.read_newest(folder)), indent=2))
+        return 0
     versions = store.versions_of(folder, name)
     if not versions:
         raise ConfigError(f"{name}: no calibration of that name")
@@ -263,7 +268,13 @@ def show_one(name: str, *, home: str | None) -> int:
 
 
 def roll_back(name: str, *, home: str | None, as_json: bool) -> int:
-    """Take the newest version of a workload out of force."""
+    """Take the newest version of a workload out of force; of feedback, all that was said up to now."""
+    if name == learned.NAME:
+        version = learned.forget(load_settings(home=home).home, SystemClock().now_ms())
+        said = {"rolled_back": name, "in_force": f"{name}@{version}"}
+        text = f"labels up to now count no more, within a minute ({name}@{version}); those that follow do"
+        typer.echo(json.dumps(said) if as_json else text)
+        return 0
     gone, now = store.roll_back(load_settings(home=home).home, name)
     holds = f"{name}@{now}" if now is not None else "the shipped calibration"
     result = {"rolled_back": f"{name}@{gone}", "in_force": holds}

@@ -26,6 +26,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 VERSION = re.compile(r"([1-9][0-9]{0,8})\.json")
 WITHDRAWN = re.compile(r"([1-9][0-9]{0,8})\.withdrawn")
 FILE_BYTES_MAX = 1_000_000
+RESERVED = "feedback"
 
 
 def folder_of(home: Path) -> Path:
@@ -37,6 +38,8 @@ def require_name(name: str) -> str:
     """The name, if a file may have it. Raises ConfigError."""
     if not NAME.fullmatch(name):
         raise ConfigError(f"{name}: a workload's name is 1 to 64 letters, digits, `.`, `_` or `-`")
+    if name == RESERVED:
+        raise ConfigError(f"{name}: is what the labels of POST /v1/feedback are called: choose another name")
     return name
 
 

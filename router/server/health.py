@@ -32,6 +32,7 @@ def health_routes(parts: ServerParts) -> APIRouter:
         body: dict[str, object] = {
             "status": "ready",
             "policy": {"revision": status.revision, "broken": status.broken},
+            "calibrations": {"refused": list(parts.calibrations_refused())},
             "ledger": "ok",
         }
         try:

@@ -233,6 +233,7 @@ PARTS_SCHEMAS: OpenApi = {
         {
             "status": {"enum": ["ready", "not ready"]},
             "policy": _object({"revision": TEXT, "broken": TEXT_OR_NULL}),
+            "calibrations": _object({"refused": {"type": "array", "items": TEXT}}),
             "ledger": TEXT,
         }
     ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from prometheus_client import CollectorRegistry
 
@@ -44,7 +44,7 @@ class ServerParts:
     """Everything that routes need.
 
     ``keys`` is None where any key or none is accepted (loopback without a keys file); it is set while serving when the
-    first key is made.
+    first key is made. ``calibrations_refused`` says why each calibration on disk that is not in force is not.
     """
 
     gateway: Gateway
@@ -56,3 +56,4 @@ class ServerParts:
     registry: CollectorRegistry
     idempotency: Idempotency
     salt: bytes
+    calibrations_refused: Callable[[], Sequence[str]] = tuple

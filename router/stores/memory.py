@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router.ledger import Folio, GuardTrip, RequestTotals, Spend
+from router.ledger import Feedback, Folio, GuardTrip, RequestTotals, Spend
 from router.stores.encoding import encode_line
 from router.stores.grouping import group_value_of, in_order, require_groups
 
@@ -73,7 +73,7 @@ class MemoryLedger:
                 for account in attempt.accounts:
                     settled, still_open = found.get(account, Spend(0, 0))
                     hold = attempt.hold_nanousd if attempt.is_open else 0
-                    found[account] = Spend(settled + attempt.cost_nanousd, still_open + hold)
+                    found[account] = Spend(settled + attempt.charged_nanousd, still_open + hold)
         return found if accounts is None else {each: found[each] for each in accounts if each in found}
 
     async def trips(self, query: TripQuery, *, limit: int | None = None) -> AsyncIterator[GuardTrip]:
@@ -82,6 +82,25 @@ class MemoryLedger:
         found = [line for line in lines if isinstance(line, GuardTrip) and query.holds(line)]
         for trip in sorted(found, key=lambda each: (each.time_ms, each.guard_id), reverse=True)[:limit]:
             yield trip
+
+    async def labelled(
+        self, from_ms: int, to_ms: int, *, limit: int
+    ) -> AsyncIterator[tuple[RequestRow, tuple[Line, ...]]]:
+        """The requests that were judged in this time, the newest judged first."""
+        judged: dict[str, int] = {}
+        for decision_id, lines in self._lines.items():
+            row = self._folios[decision_id].row()
+            if row is None:
+                continue
+            moments = [line.time_ms for line in lines if isinstance(line, Feedback)]
+            moments += [row.time_ms] if row.attempts > 1 else []
+            inside = [moment for moment in moments if from_ms <= moment < to_ms]
+            if inside:
+                judged[decision_id] = max(inside)
+        for decision_id in sorted(judged, key=lambda each: (judged[each], each), reverse=True)[:limit]:
+            row = self._folios[decision_id].row()
+            assert row is not None
+            yield row, tuple(self._lines[decision_id])
 
     async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:
         """The newest decision for this key that was neither refused nor failed."""

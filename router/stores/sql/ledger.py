@@ -10,6 +10,7 @@ from router.errors import LedgerUnavailableError
 from router.ledger import GuardTrip, Intent, RequestTotals, Spend
 from router.stores.encoding import decode_line, encode_line
 from router.stores.grouping import COLUMN_OF_GROUP, MOMENTS, TAG_PREFIX, in_order, require_groups
+from router.stores.sql.labelled import labelled_in
 from router.stores.sql.posting import Entry
 from router.stores.sql.statements import DUE_MAX, GET_SPEND, GET_TRIPS, LINES_OF_DECISION, ROW_NAMES, row_of
 
@@ -230,6 +231,14 @@ class SqlLedger:
             if isinstance(trip, GuardTrip) and query.holds(trip):
                 told += 1
                 yield trip
+
+    async def labelled(
+        self, from_ms: int, to_ms: int, *, limit: int
+    ) -> AsyncIterator[tuple[RequestRow, tuple[Line, ...]]]:
+        """The requests that were judged in this time, the newest judged first."""
+        await self._caught_up()
+        async for found in labelled_in(self.reads, from_ms, to_ms, limit):
+            yield found
 
     async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:
         """The newest decision for this key that was neither refused nor failed."""

@@ -119,10 +119,12 @@ POSTGRES_1 = (
     _requests("postgresql"),
     *SHARED_1,
 )
-# Sums by budget account, kept in the transactions of the lines, and the way to the few lines that guards wrote.
+# Sums by budget account, kept in the transactions of the lines, and the ways to the few lines that guards and judges
+# wrote.
 SHARED_2 = (
     *ADDED_2,
     "CREATE INDEX ledger_lines_of_guards ON ledger_lines (time_ms) WHERE kind = 'guard'",
+    "CREATE INDEX ledger_lines_of_feedback ON ledger_lines (time_ms) WHERE kind = 'feedback'",
 )
 SPEND_2 = (
     "CREATE TABLE budget_spend (account TEXT PRIMARY KEY, settled_nanousd {0} NOT NULL, open_nanousd {0} NOT NULL)"
