@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from router.catalog import hold_nanousd
 from router.chat import Text, Thinking, ToolCall
 from router.prompt import CODE_SAMPLE_BYTES, code_share_of, encode_text
 from router.token_priors import MILLI, reasoning_milli_of, tokenizer_of
@@ -64,6 +65,8 @@ class Seen:
 
 
 NOTHING_SEEN = Seen()
+# On top of half as much again: what a template and a vendor's own framing add to a short text.
+MARGIN_TOKENS = 64
 
 
 def seen_in_reply(reply: Reply) -> Seen:
@@ -126,6 +129,30 @@ def estimate_of(model: PolicyModel, expected: Expected, seen: Seen = NOTHING_SEE
     whole = min(expected.input_tokens, expected.input_tokens_max)
     read = min(expected.cached_tokens, whole)
     return TokenUsage(input_uncached=whole - read, cache_read=read, output_text=text, output_reasoning=reasoning)
+
+
+def most_nanousd_of(model: PolicyModel, expected: Expected, seen: Seen = NOTHING_SEEN) -> int:
+    """The most that an attempt of unknown usage can have cost, in nano-USD: what its budgets are charged.
+
+    What the vendor counted is taken as it is, in the dearest bucket that it can be billed in; else the input is the
+    estimate with half as much again, and the output its limit, or what was seen of a whole answer with half as much
+    again. Never above what the hold was priced at.
+    """
+    counted = seen.counted if seen.counted is not None and is_credible(seen.counted, expected) else None
+    whole = counted.input_tokens if counted is not None else _with_margin(expected.input_tokens)
+    output = expected.output_tokens_max
+    thinks_milli = reasoning_milli_of(model, expected.reasoning_effort)
+    if seen.is_whole and not seen.is_cut and not thinks_milli:
+        visible = _with_margin(visible_tokens_of(tokenizer_of(model.provider_model), seen))
+        seen_thinking = _with_margin(seen.thinking_bytes) if seen.thinking_bytes else 0
+        output = min(output, max(visible + seen_thinking, counted.output_tokens if counted is not None else 0))
+    return hold_nanousd(
+        model.prices, min(whole, expected.input_tokens_max), output, may_write_cache=expected.may_write_cache
+    )
+
+
+def _with_margin(tokens: int) -> int:
+    return tokens + (tokens + 1) // 2 + MARGIN_TOKENS
 
 
 def _output_of(model: PolicyModel, expected: Expected, seen: Seen, counted: TokenUsage) -> tuple[int, int]:

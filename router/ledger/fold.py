@@ -87,7 +87,10 @@ def sum_of(first: CostRange | None, second: CostRange | None) -> CostRange | Non
 
 @dataclass(slots=True)
 class Attempt:
-    """One call at one vendor as its lines stand: the settlement in force, and what corrections made of its cost."""
+    """One call at one vendor as its lines stand: the settlement in force, and what corrections made of its cost.
+
+    ``charged_nanousd`` is what its budgets' accounts are charged, which is its cost but for estimates.
+    """
 
     number: int
     model: str | None = None
@@ -97,6 +100,7 @@ class Attempt:
     accounts: tuple[str, ...] = ()
     settlement: Settlement | None = None
     cost_nanousd: int = 0
+    charged_nanousd: int = 0
     premium_cost: CostRange | None = None
 
     @property
@@ -154,9 +158,14 @@ class Folio:
             attempt = self._attempt(line.attempt)
             attempt.settlement = line
             attempt.cost_nanousd += line.cost_nanousd
+            attempt.charged_nanousd += line.charged_nanousd
             attempt.premium_cost = sum_of(attempt.premium_cost, line.premium_cost)
         elif isinstance(line, Correction):
             attempt = self._attempt(line.attempt)
+            if line.late is not None and attempt.settlement is not None:
+                attempt.charged_nanousd += line.late.charged_nanousd - attempt.settlement.charged_nanousd
+            else:
+                attempt.charged_nanousd += line.cost_delta_nanousd
             attempt.settlement = line.late or attempt.settlement
             attempt.cost_nanousd += line.cost_delta_nanousd
             attempt.premium_cost = sum_of(attempt.premium_cost, line.premium_delta)

@@ -79,7 +79,11 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How one attempt ended. ``premium_cost`` is given once a request, on the attempt that answered."""
+    """How one attempt ended. ``premium_cost`` is given once a request, on the attempt that answered.
+
+    ``budget_nanousd`` is what budgets are charged where usage never arrived and the cost is an estimate: the most that
+    it can have been, so that no budget is passed by what nobody counted. None where budgets are charged the cost.
+    """
 
     decision_id: str
     attempt: int
@@ -94,6 +98,12 @@ class Settlement:
     error_code: str | None = None
     vendor_id: str | None = None
     finish_reason: str | None = None
+    budget_nanousd: int | None = None
+
+    @property
+    def charged_nanousd(self) -> int:
+        """What budgets are charged."""
+        return self.cost_nanousd if self.budget_nanousd is None else self.budget_nanousd
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from router.catalog import cost_nanousd, hold_nanousd
 from router.chat import Reply, Text, Thinking, ToolCall
-from router.estimate import CALL_FRAME_BYTES, Expected, Seen, call_bytes_of, estimate_of, is_credible, seen_in_reply
+from router.estimate import (
+    CALL_FRAME_BYTES,
+    Expected,
+    Seen,
+    call_bytes_of,
+    estimate_of,
+    is_credible,
+    most_nanousd_of,
+    seen_in_reply,
+)
 from router.token_priors import CLAUDE_NEWER, GEMINI, LLAMA
 from router.tokens import TokenUsage
 from tests.builders import CAPABLE, model_of
@@ -181,6 +190,28 @@ def test_an_estimate_never_costs_more_than_its_hold(model: Any, expected: Expect
     assert cost_nanousd(model.prices, tokens) <= hold
     assert tokens.input_tokens <= expected.input_tokens_max
     assert tokens.output_tokens <= expected.output_tokens_max
+
+
+@given(model=st.sampled_from(MODELS), expected=EXPECTATIONS, seen=SIGHTS)
+def test_budgets_are_charged_no_less_than_the_estimate_and_no_more_than_the_hold(
+    model: Any, expected: Expected, seen: Seen
+) -> None:
+    most = most_nanousd_of(model, expected, seen)
+    hold = hold_nanousd(
+        model.prices, expected.input_tokens_max, expected.output_tokens_max, may_write_cache=expected.may_write_cache
+    )
+    assert cost_nanousd(model.prices, estimate_of(model, expected, seen)) <= most <= hold
+
+
+def test_budgets_are_charged_the_whole_limit_of_an_answer_that_was_not_seen_to_end() -> None:
+    prices = HAIKU.prices
+    torn = most_nanousd_of(HAIKU, EXPECTED, Seen(text_bytes=400))
+    whole = most_nanousd_of(HAIKU, EXPECTED, Seen(text_bytes=400, is_whole=True))
+    input_tokens = 900 + 450 + 64
+    assert torn == hold_nanousd(prices, input_tokens, 4_096, may_write_cache=False)
+    assert whole < torn
+    counted = Seen(text_bytes=400, is_whole=True, counted=TokenUsage(input_uncached=700, cache_read=200))
+    assert most_nanousd_of(HAIKU, EXPECTED, counted) < whole
 
 
 @given(model=st.sampled_from(MODELS), expected=EXPECTATIONS, seen=SIGHTS)

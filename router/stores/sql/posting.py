@@ -212,7 +212,7 @@ def sums_of(attempt: Attempt | None) -> tuple[int, int]:
     """What an attempt adds to its accounts: charged, and still held."""
     if attempt is None:
         return 0, 0
-    return attempt.cost_nanousd, attempt.hold_nanousd if attempt.is_open else 0
+    return attempt.charged_nanousd, attempt.hold_nanousd if attempt.is_open else 0
 
 
 def spend_of(folio: Folio) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -36,6 +36,16 @@ async def test_a_lease_charges_the_hold_and_a_late_settlement_corrects_it(ledger
     assert await ledger.spend([TEAM]) == {TEAM: Spend(200, 0)}
 
 
+async def test_budgets_are_charged_the_most_that_an_estimate_can_have_been(ledger: Ledger) -> None:
+    await ledger.append(intent_line("d1", hold_nanousd=700, accounts=(TEAM,)))
+    assert await ledger.close_expired(START_MS + LEASE_MS) == 1
+    ledger.append_later(settlement_line("d1", cost_nanousd=300, budget_nanousd=450))
+    assert await ledger.spend([TEAM]) == {TEAM: Spend(450, 0)}
+    found = await ledger.request("d1")
+    assert found is not None
+    assert found[0].cost_nanousd == 300
+
+
 async def test_a_line_told_twice_is_charged_once(ledger: Ledger) -> None:
     for _ in range(2):
         await ledger.append(intent_line("d1", hold_nanousd=700, accounts=(TEAM,)))
