@@ -66,8 +66,9 @@ class Label:
     """One answer's score 0..1 beside what was expected of it and of premium, without any label's part in that.
 
     ``quality`` and ``premium_quality`` are the shipped model's, ``premium_width`` the half-width of the latter's 95 %
-    interval. ``model`` and ``premium`` are the policy's names. ``key_id``, ``team``, ``tags`` and ``rules`` say whose
-    request it was, ``voice`` who judged it; ``is_check`` that a check of the cascade did.
+    interval; ``premium_expected`` is what the decision took it for, labels included. ``model`` and ``premium`` are the
+    policy's names. ``key_id``, ``team``, ``tags`` and ``rules`` say whose request it was, ``voice`` who judged it, and
+    ``is_check`` that a check of the cascade did.
     """
 
     decision_id: str
@@ -80,6 +81,7 @@ class Label:
     premium_quality: float
     premium_width: float
     quality_revision: str
+    premium_expected: float
     quality_tier: str | None = None
     tolerance: float | None = None
     key_id: str | None = None
@@ -99,7 +101,7 @@ def labels_of(row: RequestRow, lines: Sequence[Line]) -> list[Label]:
     expected = _expected(receipt)
     if receipt is None or row.premium not in expected:
         return []
-    premium_quality, premium_width = expected[row.premium]
+    premium_quality, premium_width, premium_expected = expected[row.premium]
     rules = receipt.get("rules")
     found: list[Label] = []
 
@@ -108,7 +110,8 @@ def labels_of(row: RequestRow, lines: Sequence[Line]) -> list[Label]:
             found.append(
                 Label(
                     row.decision_id, time_ms, score, voice, model, expected[model][0], row.premium, premium_quality,
-                    premium_width, row.quality_revision, row.quality_tier, row.tolerance, row.key_id, row.team,
+                    premium_width, row.quality_revision, premium_expected, row.quality_tier, row.tolerance,
+                    row.key_id, row.team,
                     tuple(sorted(row.tags.items())), tuple(map(str, rules)) if isinstance(rules, list | tuple) else (),
                     is_check,
                 )
@@ -129,17 +132,18 @@ def labels_of(row: RequestRow, lines: Sequence[Line]) -> list[Label]:
     return found
 
 
-def _expected(receipt: Mapping[str, object] | None) -> dict[str, tuple[float, float]]:
-    """Quality before any label's part, and width, by the policy's name of the model."""
+def _expected(receipt: Mapping[str, object] | None) -> dict[str, tuple[float, float, float]]:
+    """Quality before any label's part, width, and quality as it was taken, by the policy's name of the model."""
     rows = (receipt or {}).get("candidates")
     shifts = (receipt or {}).get("shifts")
     moved: Mapping[str, Any] = shifts if isinstance(shifts, dict) else {}
-    found: dict[str, tuple[float, float]] = {}
+    found: dict[str, tuple[float, float, float]] = {}
     for row in rows if isinstance(rows, list | tuple) else ():
         quality, width = row.get("quality"), row.get("quality_width")
         if isinstance(quality, int | float):
             shift = moved.get(row["model"], 0.0)
-            found[str(row["model"])] = (shifted(quality, -shift) if shift else float(quality), float(width or 0.0))
+            plain = shifted(quality, -shift) if shift else float(quality)
+            found[str(row["model"])] = (plain, float(width or 0.0), float(quality))
     return found
 
 

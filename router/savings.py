@@ -63,7 +63,7 @@ def savings_report(
     to_text: str,
     price_revision: str,
     policy_revisions: Sequence[str],
-    tiers: Mapping[str, float],
+    quality: Sequence[Mapping[str, object]],
 ) -> dict[str, object]:
     """The savings report as plain JSON values, in the contract's shape; the waterfall sums to the savings exactly."""
     failed = whole.failed_cost_nanousd
@@ -88,10 +88,7 @@ def savings_report(
             "measured": None,
             "measured_why": "modelled, not measured: no sessions are held out in this version",
         },
-        "quality": [
-            {"tier": tier, "tolerance": tolerance, "realised_loss": None, "labels": None}
-            for tier, tolerance in tiers.items()
-        ],
+        "quality": [dict(each) for each in quality],
         "coverage": {
             "priced": 1.0 if reached else None,
             "modelled": round(whole.modelled / reached, 6) if reached else None,

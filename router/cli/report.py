@@ -183,4 +183,20 @@ def show(found: dict[str, Any], names: tuple[str, ...]) -> None:
     console.print(table)
     console.print(f"premium low .. high: {range_text(totals['premium_cost_usd'])}", highlight=False)
     console.print(f"savings low .. high: {range_text(totals['savings_usd'])}", highlight=False)
+    for row in found["quality"]:
+        console.print(quality_line(row), highlight=False)
     console.print(str(found["method"]), style="dim", highlight=False)
+
+
+def quality_line(row: dict[str, Any]) -> str:
+    """What one tier lost, or why nobody can tell yet."""
+    title = f"quality {row['tier']} (tolerance {row['tolerance']:g})"
+    loss = row["realised_loss"]
+    if loss is None:
+        return f"{title}: {row['why']}"
+    if not row["routed_share"]:
+        return f"{title}: premium answered every request"
+    return (
+        f"{title}: loss {loss['point']:.3f}, 95 % within {loss['low']:.3f} .. {loss['high']:.3f}, by {row['labels']} "
+        f"labels; {row['routed_share']:.0%} routed, promise {row['promise']}"
+    )

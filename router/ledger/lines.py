@@ -260,6 +260,16 @@ class RequestQuery:
     key_id: str | None = None
     model: str | None = None
 
+    def holds(self, row: RequestRow) -> bool:
+        """Whether the request is asked for."""
+        return (
+            self.from_ms <= row.time_ms < self.to_ms
+            and self.team in (None, row.team)
+            and self.project in (None, row.project)
+            and self.key_id in (None, row.key_id)
+            and self.model in (None, row.model)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RequestTotals:

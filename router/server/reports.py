@@ -12,7 +12,9 @@ from fastapi.responses import JSONResponse, Response
 
 from router.clock import iso_of
 from router.errors import RequestError
+from router.feedback import LABELS_MAX, labels_of
 from router.ledger import RequestTotals
+from router.realised import quality_rows, tiers_of
 from router.savings import savings_report
 from router.server.auth import reader_of
 from router.server.decisions import query_of
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from router.server.parts import ServerParts
 
 GROUPS = ("team", "project", "key", "model", "tier", "day", "hour", "minute")
+LATEST_MS = 2**62
 WEEK_MS = 7 * 86_400_000
 GROUPS_MAX = 4
 TAG_NAME_MAX = 64
@@ -55,8 +58,20 @@ async def report_of(ledger: Ledger, policy: Policy, query: RequestQuery, names: 
         to_text=iso_of(query.to_ms),
         price_revision=policy.price_revision,
         policy_revisions=[policy.revision],
-        tiers=policy.quality_tiers,
+        quality=await quality_of(ledger, policy, query),
     )
+
+
+async def quality_of(ledger: Ledger, policy: Policy, query: RequestQuery) -> list[dict[str, object]]:
+    """What each tier really lost, from the labels of the query's requests."""
+    labels = [
+        label
+        async for row, lines in ledger.labelled(query.from_ms, LATEST_MS, limit=LABELS_MAX)
+        if query.holds(row)
+        for label in labels_of(row, lines)
+    ]
+    totals = await ledger.totals(query, ("tier", "model", "promise"))
+    return quality_rows(policy.quality_tiers, tiers_of(totals, policy.premium), labels)
 
 
 def _nothing() -> RequestTotals:

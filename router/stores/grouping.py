@@ -18,6 +18,7 @@ COLUMN_OF_GROUP = {
     "key": "key_id",
     "model": "model",
     "tier": "quality_tier",
+    "promise": "promise",
 }
 TAG_PREFIX = "tag:"
 # Moments by how finely they are told, in UTC; each text sorts as its time does.

@@ -55,7 +55,7 @@ class MemoryLedger:
 
     def _rows(self, query: RequestQuery) -> list[RequestRow]:
         rows = [row for row in (folio.row() for folio in self._folios.values()) if row is not None]
-        return [row for row in rows if _matches(row, query)]
+        return [row for row in rows if query.holds(row)]
 
     async def totals(self, query: RequestQuery, group_by: Sequence[str]) -> tuple[RequestTotals, ...]:
         """Sums by group; raises RequestError for an unknown group-by name."""
@@ -130,16 +130,6 @@ class MemoryLedger:
 
     async def aclose(self) -> None:
         """Nothing is queued."""
-
-
-def _matches(row: RequestRow, query: RequestQuery) -> bool:
-    return (
-        query.from_ms <= row.time_ms < query.to_ms
-        and query.team in (None, row.team)
-        and query.project in (None, row.project)
-        and query.key_id in (None, row.key_id)
-        and query.model in (None, row.model)
-    )
 
 
 def _totals_of(group: tuple[str | None, ...], rows: Sequence[RequestRow]) -> RequestTotals:

@@ -50,7 +50,7 @@ POLICY = policy_of(model_of("premium", output_usd="50"), model_of("cheap"))
 def label(score: float, *, key: str | None = "k1", source: str = "client", at: int = START_MS, **changes: Any) -> Label:
     made = Label(
         decision_id=f"d{changes.pop('number', 0)}", time_ms=at, score=score, voice=Voice(key, source), model="cheap",
-        quality=0.8, premium="premium", premium_quality=0.82, premium_width=0.05, quality_revision=REVISION,
+        quality=0.8, premium="premium", premium_quality=0.82, premium_width=0.05, quality_revision=REVISION, premium_expected=0.82,
         key_id=key, team="legal",
     )  # fmt: skip
     return replace(made, **changes)

@@ -51,7 +51,7 @@ def report_of(whole: RequestTotals, *groups: RequestTotals, names: tuple[str, ..
         to_text="2026-11-08T00:00:00Z",
         price_revision="prices",
         policy_revisions=["policy"],
-        tiers={"premium": 0.0, "economy": 0.15},
+        quality=[{"tier": "premium", "tolerance": 0.0}],
     )
 
 
@@ -135,8 +135,7 @@ def test_nothing_measured_is_said_to_be_measured() -> None:
     assert report["totals"]["measured"] is None
     assert "not measured" in report["totals"]["measured_why"]
     assert report["quality"] == [
-        {"tier": "premium", "tolerance": 0.0, "realised_loss": None, "labels": None},
-        {"tier": "economy", "tolerance": 0.15, "realised_loss": None, "labels": None},
+        {"tier": "premium", "tolerance": 0.0},
     ]
 
 
