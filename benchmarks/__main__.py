@@ -15,6 +15,7 @@ COMMANDS = {
     "overhead": "what the gateway costs a request, beside LiteLLM's proxy and a bare ASGI proxy",
     "money": "headers, ledger, report and the simulated vendors' bill agree to the nano-dollar",
     "cap": "a hard budget under 200 concurrent requests, over each store, one and four gateways",
+    "budgets": "a million interleavings of reserve, extend, settle, void and expire; what each store costs a request",
     "crash": "a gateway killed under load loses and doubles nothing",
     "kills": "gateways, Redis and PostgreSQL killed under load: nothing missing, doubled or overspent",
     "fuzz": "generated requests get no 5xx of our making",

@@ -114,8 +114,10 @@ async def test_nothing_can_be_held_where_nothing_is_left(store: BudgetStore) -> 
     claim = claim_of(100)
     await held(store, "a-1", claim)
     await store.settle("a-1", 150)
+    accounts = (claim.account(windows_of(DAY_MS)[1]),)
     grant = await held(store, "free-1", claim, least=0, most=10)
-    assert (grant.held_nanousd, grant.headroom_nanousd) == (0, 0), "a call that costs nothing needs no money"
+    assert grant == Grant("free-1", 0, accounts, 0), "a call that costs nothing needs no money"
+    assert await store.extend("free-1", 0, lease_ms=LEASE_MS) == grant, "nor does a lease that is renewed"
     await store.settle("free-1", 0)
     assert isinstance(await held(store, "a-2", claim, least=1), Denial)
 
