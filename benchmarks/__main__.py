@@ -18,6 +18,7 @@ COMMANDS = {
     "budgets": "a million interleavings of reserve, extend, settle, void and expire; what each store costs a request",
     "crash": "a gateway killed under load loses and doubles nothing",
     "kills": "gateways, Redis and PostgreSQL killed under load: nothing missing, doubled or overspent",
+    "live": "a live calibration killed and resumed asks nothing twice and keeps its dollar limit",
     "fuzz": "generated requests get no 5xx of our making",
 }
 EXIT_USAGE = 2

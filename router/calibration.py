@@ -323,9 +323,13 @@ def _worst_bounds(labels: Labels, predicted: Array, covers: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What routing at one tolerance came to on graded prompts: mean loss, share and money away from premium."""
+    """What routing at one tolerance came to on graded prompts: loss, share and money away from premium.
+
+    ``loss`` is the mean, ``loss_high`` its one-sided 95 % upper bound by group of twins.
+    """
 
     loss: float
+    loss_high: float
     routed_share: float
     saved_nanousd: int
     premium_nanousd: int
@@ -335,8 +339,11 @@ def outcome_of(labels: Labels, chosen: Array) -> Outcome:
     """The outcome of a choice (n) on the labels' prompts."""
     rows = np.arange(len(chosen))
     cost, premium = labels.cost_nanousd[rows, chosen], labels.cost_nanousd[:, 0]
+    realised = realised_losses(labels, chosen)
+    _, member = np.unique(labels.group, return_inverse=True)
     return Outcome(
-        loss=float(realised_losses(labels, chosen).mean()),
+        loss=float(realised.mean()),
+        loss_high=float(upper_bounds(realised[None], member, caution=CAUTION)[0]),
         routed_share=float((chosen != 0).mean()),
         saved_nanousd=int((premium - cost).sum()),
         premium_nanousd=int(premium.sum()),
@@ -357,6 +364,29 @@ def held_back(labels: Labels, tolerances: Sequence[float]) -> dict[float, Outcom
             limits = np.full(len(predicted), fitted.threshold(t))
             chosen[t][inside] = chosen_at(predicted, limits, mine, fitted.covers)
     return {t: outcome_of(labels, each) for t, each in chosen.items()}
+
+
+def chosen_by(calibration: Calibration, labels: Labels, tolerance: float) -> Array:
+    """The model (n) that a calibration lets serve each prompt; premium, index 0, where it does not cover one."""
+    covers = np.array([model in calibration.shifts for model in labels.models], dtype=bool)
+    shifts = np.array([calibration.shifts.get(model, 0.0) for model in labels.models])
+    limit = calibration.threshold(tolerance)
+    limits = np.where(labels.support >= calibration.support_floor, NO_LIMIT if limit is None else limit, NO_LIMIT)
+    return chosen_at(predicted_losses(labels.quality, shifts), limits, labels, covers)
+
+
+def why_not_replace(before: Mapping[float, Outcome], after: Mapping[float, Outcome]) -> str | None:
+    """Why a version should stay instead of the one that follows, by what both came to on the same prompts; else None.
+
+    It stays where its bound keeps a tolerance that the other's does not, and where it keeps them all and saves more.
+    """
+    lost = [t for t in after if after[t].loss_high > t >= before[t].loss_high]
+    if lost:
+        return f"its bound is within {', '.join(f'{t:g}' for t in lost)}, that of the new one is not"
+    gains = [before[t].saved_nanousd - after[t].saved_nanousd for t in after]
+    if all(before[t].loss_high <= t for t in after) and min(gains) >= 0 < max(gains):
+        return "it keeps every tolerance and saves more"
+    return None
 
 
 def support_floor_of(labels: Labels) -> float:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from router.cli.calibrate_command import calibrate as calibrate_command
 from router.cli.ledger import app as ledger_app
 from router.errors import RouterError
 
@@ -162,62 +163,7 @@ def score(
     raise typer.Exit(score_file(prompts, policy=policy, models=model or [], out=out))
 
 
-@app.command()
-def calibrate(
-    dataset: Annotated[
-        str | None,
-        typer.Argument(metavar="DATASET", help="Graded answers: JSONL, or CSV where the name ends in .csv."),
-    ] = None,
-    workload: Annotated[str, typer.Option(metavar="NAME", help="What the workload is called.")] = "default",
-    match: Annotated[
-        str, typer.Option(metavar="WHAT", help="Whose requests: all, key=ID, team=NAME, tag:NAME=VALUE or rule=NAME.")
-    ] = "all",
-    tolerance: Annotated[
-        list[float] | None,
-        typer.Option(metavar="X", min=0, max=1, help="A tolerance to judge; may be repeated [the policy's tiers]."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Take it over although a held-back loss exceeds its tolerance.")
-    ] = False,
-    show_list: Annotated[bool, typer.Option("--list", help="List the calibrations in force.")] = False,
-    show: Annotated[str | None, typer.Option(metavar="NAME", help="Print a workload's calibration as JSON.")] = None,
-    rollback: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Take a workload's newest version out of force.")
-    ] = None,
-    policy: Policy = None,
-    home: Home = None,
-    json: Json = False,
-) -> None:
-    """Calibrate the promise from graded answers.
-
-    50 to 500 of one workload. A running gateway takes the new version over within a second. Exit 1 where a line cannot
-    be read, the labels are too few, or the loss on held-back answers is not within the tolerance.
-    """
-    from router.cli.calibrate import calibrate as run
-    from router.cli.calibrate import roll_back, show_one
-    from router.cli.calibrate import show_list as list_all
-
-    if sum((dataset is not None, show_list, show is not None, rollback is not None)) != 1:
-        raise typer.BadParameter("name one: a DATASET, --list, --show NAME or --rollback NAME")
-    if show_list:
-        raise typer.Exit(list_all(home=home, as_json=json))
-    if show is not None:
-        raise typer.Exit(show_one(show, home=home))
-    if rollback is not None:
-        raise typer.Exit(roll_back(rollback, home=home, as_json=json))
-    assert dataset is not None
-    raise typer.Exit(
-        run(
-            dataset,
-            workload=workload,
-            match=match,
-            tolerances=tolerance or [],
-            force=force,
-            policy=policy,
-            home=home,
-            as_json=json,
-        )
-    )
+app.command()(calibrate_command)
 
 
 @app.command()
@@ -282,6 +228,16 @@ def keys_create(
     tag: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A tag name=value; may be repeated.")
     ] = None,
+    limit_usd: Annotated[
+        list[str] | None,
+        typer.Option(metavar="USD", help="What the key may spend in a --window; may be repeated, with its window."),
+    ] = None,
+    window: Annotated[
+        list[str] | None, typer.Option(metavar="WINDOW", help="hour, day, week, month or total, from UTC midnight.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="hard is never exceeded, soft counts and warns [hard].")
+    ] = None,
     expires: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Days such as 90d, or a time such as 2027-01-01.")
     ] = None,
@@ -290,7 +246,7 @@ def keys_create(
     json: Json = False,
 ) -> None:
     """Make a key. It is shown once, now, and stored as a hash."""
-    from router.cli.keys import create
+    from router.cli.keys import create, limits_of
 
     raise typer.Exit(
         create(
@@ -298,6 +254,7 @@ def keys_create(
             tiers=tier or [],
             models=model or [],
             tags=tag or [],
+            limits=limits_of(limit_usd or [], window or [], kind or []),
             expires=expires,
             policy=policy,
             home=home,
@@ -312,6 +269,24 @@ def keys_list(policy: Policy = None, home: Home = None, json: Json = False) -> N
     from router.cli.keys import show
 
     raise typer.Exit(show(policy=policy, home=home, as_json=json))
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    key_id: Annotated[
+        str, typer.Argument(metavar="KEY_ID", help="The key's id, as `keys list` shows it, or the key itself.")
+    ],
+    grace: Annotated[
+        str, typer.Option(metavar="SPAN", help="How long the former secret stays good: 24h, 30m, 7d, or 0.")
+    ] = "24h",
+    policy: Policy = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Give a key a new secret; its id, rights and limits stay. It is shown once, now."""
+    from router.cli.keys import rotate
+
+    raise typer.Exit(rotate(key_id, grace=grace, policy=policy, home=home, as_json=json))
 
 
 @keys_app.command("revoke")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,13 @@ from router.calibration import (
     Labels,
     Match,
     chosen_at,
+    chosen_by,
     fit,
     held_back,
     labels_required,
     outcome_of,
     support_floor_of,
+    why_not_replace,
 )
 from router.cli.graded import read_graded
 from router.cli.table import table_text
@@ -50,7 +53,20 @@ if TYPE_CHECKING:
     from router.quality import QualityModel
 
 # One side of a held-back mean may exceed the tolerance by chance; what exceeds it at all is not taken over unasked.
-COLUMNS = ("tolerance", "promise", "threshold", "held-back loss", "routed", "saved USD", "of", "labels needed")
+COLUMNS = ("tolerance", "promise", "threshold", "loss", "95 % bound", "routed", "saved USD", "of", "labels needed")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the command line asked for, but for the labels."""
+
+    workload: str
+    match: str
+    tolerances: tuple[float, ...] = ()
+    force: bool = False
+    policy: str | None = None
+    home: str | None = None
+    as_json: bool = False
 
 
 def match_of(text: str, policy: Policy) -> Match:
@@ -105,6 +121,7 @@ def row_of(t: float, promise: str, threshold: str, came: Outcome, needed: int) -
         "promise": promise,
         "threshold": threshold,
         "loss": round(came.loss, 4),
+        "loss_high": round(came.loss_high, 4),
         "routed_share": round(came.routed_share, 4),
         "saved_usd": usd_of(came.saved_nanousd),
         "premium_cost_usd": usd_of(came.premium_nanousd),
@@ -137,62 +154,106 @@ def after_rows(fitted: Fit, kept: dict[float, Outcome], count: int) -> list[dict
     return found
 
 
-def calibrate(
-    dataset: str,
-    *,
-    workload: str,
-    match: str,
-    tolerances: list[float],
-    force: bool,
-    policy: str | None,
-    home: str | None,
-    as_json: bool,
-) -> int:
-    """Fit, judge on held-back answers, and take over; 1 where a line is bad, labels are few or the loss is not kept."""
-    settings = load_settings(policy=policy, home=home)
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What labels are judged under."""
+
+    policy: Policy
+    home: Path
+    quality: QualityModel
+    match: Match
+    name: str
+    tolerances: tuple[float, ...]
+
+
+def require_terms(terms: Terms) -> Setting:
+    """What the terms mean. Raises BadParameter and ConfigError."""
+    settings = load_settings(policy=terms.policy, home=terms.home)
     loaded = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
-    wanted, name = match_of(match, loaded), store.require_name(workload)
-    asked = tuple(sorted({t for t in tolerances or loaded.quality_tiers.values() if t >= TOLERANCES[0]}))
+    wanted, name = match_of(terms.match, loaded), store.require_name(terms.workload)
+    asked = tuple(sorted({t for t in terms.tolerances or loaded.quality_tiers.values() if t >= TOLERANCES[0]}))
     if not asked:
         raise typer.BadParameter(f"no tolerance of at least {TOLERANCES[0]} to calibrate", param_hint="--tolerance")
-    quality = load_quality_model(None)
-    read = read_graded(dataset, resolver_of(loaded))
+    return Setting(loaded, settings.home, load_quality_model(None), wanted, name, asked)
+
+
+def calibrate(dataset: str, terms: Terms, live: dict[str, Any] | None = None) -> int:
+    """Fit, judge on held-back answers, and take over; 1 where a line is bad, labels are few or the loss is not kept.
+
+    ``live`` is what asking for the labels came to, where that was done just now. Raises BadParameter and ConfigError.
+    """
+    setting = require_terms(terms)
+    asked, premium = setting.tolerances, setting.policy.premium
+    read = read_graded(dataset, resolver_of(setting.policy))
     for finding in read.findings:
         typer.echo(finding, err=True)
     if not read.prompts:
         raise ConfigError(f"{dataset}: holds no graded answer that could be read")
-    labels, losses, limits = labels_of(read, loaded, quality)
+    labels, losses, limits = labels_of(read, setting.policy, setting.quality)
     inside = np.isfinite(labels.score[:, 0]) & np.isfinite(labels.score[:, 1:]).any(1)
     if not inside.any():
-        raise ConfigError(f"{dataset}: no prompt has a score of {loaded.premium}, the premium model, and of another")
+        raise ConfigError(f"{dataset}: no prompt has a score of {premium}, the premium model, and of another")
     usable, count = labels.only(inside), labels.count()
-    before = before_rows(usable, losses[inside], limits[inside], asked)
     fitted, kept = fit(labels, tuple(sorted({*TOLERANCES, *asked}))), held_back(labels, asked)
-    after = after_rows(fitted, kept, count)
+    former = former_of(setting, labels.models[0])
+    came = {} if former is None else {t: outcome_of(usable, chosen_by(former, usable, t)) for t in asked}
     broken = [t for t in asked if kept[t].loss > t]
+    kept_back = why_not_replace(came, kept) if came else None
     has_any = any(t in fitted.thresholds for t in asked)
+    after = after_rows(fitted, kept, count)
     saved: Path | None = None
-    if has_any and (force or not broken):
-        made = Calibration(
-            name=name,
-            version=store.next_version(settings.home, name),
-            match=wanted,
-            quality_revision=quality.revision,
-            premium=labels.models[0],
-            shifts={labels.models[i]: round(float(fitted.shifts[i]), 6) for i in np.flatnonzero(fitted.covers)},
-            thresholds=fitted.thresholds,
-            labels=count,
-            support_floor=support_floor_of(labels),
-        )
-        about = about_of(dataset, labels, loaded, after)
-        saved = store.save(settings.home, made, about)
+    if has_any and (terms.force or not (broken or kept_back)):
+        made = made_of(setting, labels, fitted)
+        saved = store.save(setting.home, made, about_of(dataset, labels, setting.policy, after))
     result = {
-        "workload": name, "match": str(wanted), "lines": read.lines, "findings": list(read.findings),
-        "prompts": len(read.prompts), "labels": count, "before": before, "after": after,
-        "not_kept": broken, "saved": None if saved is None else str(saved),
+        "workload": setting.name, "match": str(setting.match), "lines": read.lines, "findings": list(read.findings),
+        "prompts": len(read.prompts), "labels": count,
+        "before": before_rows(usable, losses[inside], limits[inside], asked),
+        "former": None if former is None else former.id, "former_rows": former_rows(former, came),
+        "after": after, "not_kept": broken, "former_stays": kept_back,
+        "saved": None if saved is None else str(saved), "live": live,
     }  # fmt: skip
-    typer.echo(json.dumps(result, indent=2) if as_json else text_of(result, has_any=has_any))
+    typer.echo(json.dumps(result, indent=2) if terms.as_json else shown(result, has_any=has_any))
     return 0 if saved is not None and not read.findings else 1
+
+
+def former_of(setting: Setting, premium: str) -> Calibration | None:
+    """The version in force of the workload, where it can be compared: same quality model, same premium."""
+    versions = store.versions_of(setting.home, setting.name)
+    if not versions:
+        return None
+    try:
+        found, _ = store.read(store.path_of(setting.home, setting.name, versions[-1]))
+    except ConfigError as error:
+        typer.echo(error.message, err=True)
+        return None
+    is_same = (found.quality_revision, found.premium) == (setting.quality.revision, premium)
+    return found if is_same else None
+
+
+def made_of(setting: Setting, labels: Labels, fitted: Fit) -> Calibration:
+    """The next version."""
+    return Calibration(
+        name=setting.name,
+        version=store.next_version(setting.home, setting.name),
+        match=setting.match,
+        quality_revision=setting.quality.revision,
+        premium=labels.models[0],
+        shifts={labels.models[i]: round(float(fitted.shifts[i]), 6) for i in np.flatnonzero(fitted.covers)},
+        thresholds=fitted.thresholds,
+        labels=labels.count(),
+        support_floor=support_floor_of(labels),
+    )
+
+
+def former_rows(former: Calibration | None, came: dict[float, Outcome]) -> list[dict[str, object]]:
+    """What the version in force does on these prompts."""
+    found = []
+    for t, each in came.items():
+        threshold = None if former is None else former.threshold(t)
+        shown = "-" if threshold is None else "premium" if threshold == NO_LIMIT else f"{threshold:.4f}"
+        found.append(row_of(t, "shipped" if threshold is None else "calibrated", shown, each, 0))
+    return found
 
 
 def about_of(dataset: str, labels: Labels, policy: Policy, after: list[dict[str, object]]) -> dict[str, object]:
@@ -209,16 +270,24 @@ def about_of(dataset: str, labels: Labels, policy: Policy, after: list[dict[str,
     }
 
 
-def text_of(result: dict[str, Any], *, has_any: bool) -> str:
+def shown(result: dict[str, Any], *, has_any: bool) -> str:
     """The result for people."""
     lines = [
         f"{result['workload']} ({result['match']}): {result['prompts']} prompts, {result['labels']} with a loss",
         "",
     ]
-    for title, key in (("before", "before"), ("after, on answers held back from the fit", "after")):
+    titles = (
+        ("before: the shipped calibration", "before"),
+        (f"in force: {result['former']}", "former_rows"),
+        ("after, on answers held back from the fit", "after"),
+    )
+    for title, key in titles:
+        if not result[key]:
+            continue
         rows = [
             (
                 f"{each['tolerance']:g}", each["promise"], each["threshold"], f"{each['loss']:.4f}",
+                f"{each['loss_high']:.4f}",
                 f"{each['routed_share']:.1%}", each["saved_usd"], each["premium_cost_usd"], str(each["labels_needed"]),
             )
             for each in result[key]
@@ -228,6 +297,8 @@ def text_of(result: dict[str, Any], *, has_any: bool) -> str:
         lines.append(f"in force within a second: {result['saved']}")
     elif not has_any:
         lines.append("nothing is changed: too few labels for any of these tolerances")
+    elif result["former_stays"] and not result["not_kept"]:
+        lines.append(f"{result['former']} stays: {result['former_stays']}; --force replaces it")
     else:
         broken = ", ".join(f"{t:g}" for t in result["not_kept"])
         lines.append(f"nothing is changed: the held-back loss exceeds the tolerance at {broken}; --force takes it over")
