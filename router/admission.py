@@ -1,7 +1,9 @@
 """The hold: every attempt at a vendor is written down before it is made, and settled on every path.
 
 The intent survives the death of this process before the vendor hears of the attempt, so no call that reached a vendor
-can be missing from the ledger. Each attempt (retry, fallback) holds for itself, at its worst case.
+can be missing from the ledger. Each attempt (retry, fallback) holds for itself, at its worst case: first in the
+budgets that the request falls under, then in the ledger. Where the budgets leave less than the worst case, the output
+limit that is written upstream is cut to what they leave.
 """
 
 from __future__ import annotations
@@ -10,13 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from router.bill import Bill
+from router.budgets import Denial
 from router.catalog import cost_nanousd, hold_nanousd
+from router.cover import input_tokens_max_of, sought_for
 from router.decision import receipt_of
-from router.errors import LedgerUnavailableError
-from router.estimate import NOTHING_SEEN, Expected, estimate_of
+from router.errors import BudgetStoreUnavailableError, LedgerUnavailableError
+from router.estimate import NOTHING_SEEN, Expected, estimate_of, most_nanousd_of
 from router.ledger import Intent, Rejection, Settlement
 from router.savings import premium_cost_of
-from router.token_priors import hold_tokens_of
+from router.tokens import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +28,15 @@ if TYPE_CHECKING:
     from router.calibration import Promise
     from router.chat import FinishReason, Request
     from router.clock import Clock
+    from router.cover import Cover, Floor, Sought
     from router.decision import Candidate, CostRange, Decision
     from router.errors import RouterError
     from router.estimate import Seen
     from router.ledger import Outcome, Subject, UsageSource
     from router.policy import Policy
     from router.ports import Ledger, Observer
-    from router.tokens import TokenUsage, Usage
+    from router.tokens import TokenUsage
+    from router.treasury import Purse, Treasury
 
 
 @dataclass(slots=True)
@@ -38,7 +44,7 @@ class Account:
     """What one request has cost so far, over all of its attempts.
 
     ``learn`` is told the model, the tokens that its vendor reported, and the time in monotonic seconds. ``cascade``
-    says how the checks on the answers went, None where there were none.
+    says how the checks on the answers went, None where there were none. ``purse`` is None where no budget limits it.
     """
 
     subject: Subject
@@ -52,6 +58,7 @@ class Account:
     is_finished: bool = False
     cascade: str | None = None
     promise: Promise | None = None
+    purse: Purse | None = None
 
     def finish(self, observer: Observer) -> None:
         """No attempt follows: the request has ended with its last one, which is told once."""
@@ -64,7 +71,7 @@ class Account:
 class Hold:
     """One attempt that is written down. ``settle``, ``fail`` and ``abandon`` count once; later calls do nothing.
 
-    ``place`` is where its intent stands in the ledger.
+    ``place`` is where its intent stands in the ledger; ``cover`` is what budgets hold for it, None without any.
     """
 
     account: Account
@@ -76,6 +83,7 @@ class Hold:
     observer: Observer
     clock: Clock
     place: int
+    cover: Cover | None = None
     first_byte_ms: int | None = None
     vendor_id: str | None = None
     settlement: Settlement | None = field(default=None, init=False)
@@ -102,6 +110,7 @@ class Hold:
         seen: Seen = NOTHING_SEEN,
         finish_reason: FinishReason | None = None,
         error: RouterError | None = None,
+        error_code: str | None = None,
     ) -> None:
         """Charge what the vendor reported, or the estimate from what was seen, and end the request."""
         if self.is_settled:
@@ -109,10 +118,17 @@ class Hold:
         tokens, source = self._spent(usage, seen)
         model = self.policy.models[self.intent.model]
         premium = premium_cost_of(tokens, model, self.policy.premium_model)
-        self._close(tokens, source, premium, outcome, finish_reason=finish_reason, error=error)
+        self._close(
+            tokens, source, premium, outcome, seen, finish_reason=finish_reason, error=error, error_code=error_code
+        )
         if source == "reported" and self.account.learn is not None:
             self.account.learn(self.intent.model, tokens, self.clock.monotonic_s())
         self.account.finish(self.observer)
+
+    def estimated_usage(self) -> Usage | None:
+        """What was charged of an attempt whose vendor reported nothing."""
+        tokens = None if self.settlement is None else self.settlement.tokens
+        return None if tokens is None else Usage(tokens, "estimated")
 
     def fail(
         self, error: RouterError, *, is_billed: bool, usage: Usage | None = None, seen: Seen = NOTHING_SEEN
@@ -123,7 +139,7 @@ class Hold:
         """
         if is_billed:
             tokens, source = self._spent(usage, seen)
-            self._close(tokens, source, None, "failed", error=error)
+            self._close(tokens, source, None, "failed", seen, error=error)
         else:
             self._close(None, "none", None, "failed", error=error)
 
@@ -138,6 +154,7 @@ class Hold:
             source,
             None,
             "escalated",
+            seen,
             finish_reason=finish_reason,
             error_code=f"check_failed:{check}",
             latency_ms=self.first_byte_ms,
@@ -148,7 +165,7 @@ class Hold:
     def abandon(self, usage: Usage | None = None, seen: Seen = NOTHING_SEEN) -> None:
         """Charge the usage or the estimate: cut off from our side while the vendor may have been working."""
         tokens, source = self._spent(usage, seen)
-        self._close(tokens, source, None, "client_left")
+        self._close(tokens, source, None, "client_left", seen)
 
     def _spent(self, usage: Usage | None, seen: Seen) -> tuple[TokenUsage, UsageSource]:
         if usage is not None:
@@ -160,8 +177,8 @@ class Hold:
             input_tokens=self.candidate.input_tokens,
             cached_tokens=self.candidate.cached_tokens,
             output_tokens=self.candidate.output_tokens,
-            input_tokens_max=_input_tokens_max(self.request),
-            output_tokens_max=self.candidate.output_tokens_max,
+            input_tokens_max=input_tokens_max_of(self.request),
+            output_tokens_max=self.candidate.output_tokens_max if self.cover is None else self.cover.output_tokens,
             may_write_cache=self.request.asks_for_caching,
             reasoning_effort=self.request.reasoning_effort,
         )
@@ -172,6 +189,7 @@ class Hold:
         source: UsageSource,
         premium: CostRange | None,
         outcome: Outcome,
+        seen: Seen = NOTHING_SEEN,
         *,
         finish_reason: FinishReason | None = None,
         error: RouterError | None = None,
@@ -180,7 +198,8 @@ class Hold:
     ) -> None:
         if self.settlement is not None:
             return
-        prices = self.policy.models[self.intent.model].prices
+        model = self.policy.models[self.intent.model]
+        is_bounded = self.cover is not None and source == "estimated"
         settlement = Settlement(
             decision_id=self.intent.subject.decision_id,
             attempt=self.intent.attempt,
@@ -188,13 +207,14 @@ class Hold:
             outcome=outcome,
             tokens=tokens,
             usage_source=source,
-            cost_nanousd=cost_nanousd(prices, tokens) if tokens is not None else 0,
+            cost_nanousd=cost_nanousd(model.prices, tokens) if tokens is not None else 0,
             premium_cost=premium,
             latency_ms=self.elapsed_ms() if latency_ms is None else latency_ms,
             first_byte_ms=self.first_byte_ms,
             error_code=error.code if error is not None else error_code,
             vendor_id=self.vendor_id,
             finish_reason=finish_reason,
+            budget_nanousd=most_nanousd_of(model, self._expected(), seen) if is_bounded else None,
         )
         self.settlement = settlement
         account = self.account
@@ -203,6 +223,8 @@ class Hold:
         account.usage_source = source
         account.last = (self.intent, settlement)
         self.ledger.append_later(settlement)
+        if self.cover is not None:
+            self.cover.close(None if tokens is None else settlement.charged_nanousd)
         self.observer.attempt_settled(self.intent, settlement)
 
     def bill(self) -> Bill:
@@ -221,6 +243,7 @@ class Hold:
             usage_source=account.usage_source,
             cascade=account.cascade,
             promise=account.promise,
+            budget_remaining_nanousd=None if self.cover is None else self.cover.grant.headroom_nanousd,
         )
 
 
@@ -231,41 +254,103 @@ class Admission:
     ledger: Ledger
     observer: Observer
     clock: Clock
+    treasury: Treasury
 
     def reject(self, rejection: Rejection) -> None:
         """Write down a request that no vendor will see."""
         self.ledger.append_later(rejection)
         self.observer.request_rejected(rejection)
 
-    async def hold(self, account: Account, request: Request, decision: Decision, model: str, policy: Policy) -> Hold:
-        """Write the attempt down at its worst case. Raises LedgerUnavailableError: then no vendor may be called."""
-        account.attempts += 1
+    async def hold(
+        self,
+        account: Account,
+        request: Request,
+        decision: Decision,
+        model: str,
+        policy: Policy,
+        *,
+        floor: Floor = "least",
+        is_first_in_line: bool = False,
+    ) -> Hold | Denial:
+        """Hold the attempt's worst case, or what the budgets leave of it, and write it down.
+
+        A denial writes nothing. Raises LedgerUnavailableError and BudgetStoreUnavailableError: then no vendor may be
+        called.
+        """
         candidate = decision.candidate(model)
         if decision.reason == "cascade":
             candidate = candidate._replace(predicted_loss=decision.loss_of(model))
         chosen = policy.models[model]
+        worst_nanousd = hold_nanousd(
+            chosen.prices,
+            input_tokens_max_of(request),
+            candidate.output_tokens_max,
+            may_write_cache=request.asks_for_caching,
+        )
+        cover: Cover | None = None
+        if account.purse is not None and worst_nanousd > 0:
+            sought = sought_for(candidate, chosen, policy, request, floor, may_slice=not decision.is_cascaded)
+            found = await self._covered(account, decision, sought, policy, is_first_in_line=is_first_in_line)
+            if isinstance(found, Denial):
+                return found
+            cover = found
+            candidate = candidate._replace(output_tokens_max=cover.limit_tokens)
+        account.attempts += 1
         now_ms = self.clock.now_ms()
-        input_tokens_max = _input_tokens_max(request)
         intent = Intent(
             subject=account.subject,
             attempt=account.attempts,
             time_ms=now_ms,
             model=model,
             vendor=chosen.vendor,
-            hold_nanousd=hold_nanousd(
-                chosen.prices, input_tokens_max, candidate.output_tokens_max, may_write_cache=request.asks_for_caching
-            ),
-            lease_expires_ms=now_ms + round(policy.limits.lease_s * 1000),
-            receipt=receipt_of(decision) if account.attempts == 1 else None,
+            hold_nanousd=worst_nanousd if cover is None or cover.is_sliced else cover.held_nanousd,
+            lease_expires_ms=now_ms + _lease_ms(policy),
+            receipt=_receipt_of(decision, candidate, cover) if account.attempts == 1 else None,
+            accounts=() if cover is None else cover.grant.accounts,
         )
         try:
             place = await self.ledger.append(intent)
-        except LedgerUnavailableError as error:
-            if account.attempts == 1:
+        except BaseException as error:
+            if cover is not None:
+                cover.close(None)  # no vendor will be called
+            if isinstance(error, LedgerUnavailableError) and account.attempts == 1:
                 self.observer.request_rejected(Rejection(account.subject, now_ms, error.code))
             raise
-        return Hold(account, intent, request, candidate, policy, self.ledger, self.observer, self.clock, place)
+        return Hold(account, intent, request, candidate, policy, self.ledger, self.observer, self.clock, place, cover)
+
+    async def _covered(
+        self, account: Account, decision: Decision, sought: Sought, policy: Policy, *, is_first_in_line: bool
+    ) -> Cover | Denial:
+        assert account.purse is not None
+        lease_ms = _lease_ms(policy)
+        try:
+            found = await self.treasury.reserve(
+                account.purse,
+                f"{decision.decision_id}-{account.attempts + 1}",
+                least_nanousd=sought.least_nanousd,
+                most_nanousd=sought.most_nanousd,
+                lease_ms=lease_ms,
+                is_first_in_line=is_first_in_line,
+            )
+        except BudgetStoreUnavailableError as error:
+            if account.attempts == 0:
+                self.reject(Rejection(account.subject, self.clock.now_ms(), error.code, receipt_of(decision)))
+            raise
+        return found if isinstance(found, Denial) else sought.cover_of(self.treasury, account.purse, found, lease_ms)
 
 
-def _input_tokens_max(request: Request) -> int:
-    return hold_tokens_of(body_bytes=request.body_bytes, messages=len(request.messages), images=len(request.images))
+def _lease_ms(policy: Policy) -> int:
+    return round(policy.limits.lease_s * 1000)
+
+
+def _receipt_of(decision: Decision, candidate: Candidate, cover: Cover | None) -> dict[str, object]:
+    """The decision's receipt; under budgets with what is held, and the output limit that it pays for."""
+    receipt = receipt_of(decision)
+    if cover is not None:
+        receipt["budget"] = {
+            "held_nanousd": cover.held_nanousd,
+            "remaining_nanousd": cover.grant.headroom_nanousd,
+            "output_tokens_max": candidate.output_tokens_max,
+            "is_cut": cover.is_cut,
+        }
+    return receipt

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Bill:
     """The figures of the headers and of a stream's last chunk. ``cost_nanousd`` covers every attempt.
 
-    ``cascade`` says how the checks went, None where the answer was not checked.
+    ``cascade`` says how the checks went, None where the answer was not checked. ``budget_remaining_nanousd`` is what
+    the tightest hard budget had left beside what the answer was held at, None where no budget counts it.
     """
 
     decision_id: str
@@ -29,6 +30,7 @@ class Bill:
     usage_source: str
     cascade: str | None = None
     promise: Promise | None = None
+    budget_remaining_nanousd: int | None = None
 
     @property
     def savings_nanousd(self) -> int | None:

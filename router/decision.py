@@ -12,7 +12,7 @@ from router.cascade import BARS, Plan, Step, barred, plan_of
 from router.policy import Cascade
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from router.calibration import Promise
     from router.cascade import Bar
@@ -27,6 +27,7 @@ Reason: TypeAlias = Literal[
     "premium_not_eligible",  # premium may not serve it: the best of what may
     "pinned",  # the caller named the model
     "cascade",  # a cheaper model is asked first, its answer checked, a better one asked when a check fails
+    "budget_downgrade",  # the budgets have no room for what was chosen: the best that they have room for
 ]
 
 
@@ -70,7 +71,8 @@ class Decision:
     ``order`` is the models to ask, the chosen one first, then the fallbacks that keep the tolerance too. ``features``
     are numbers only. ``cascade`` is None where the policy has none. ``promise`` says what the tolerance rests on:
     ``calibration``, name@version of the workload's own, the shipped one, or nothing; ``labels_needed`` graded prompts
-    are missing to calibrate it, and ``is_promise_met`` is False where the policy demands that. ``shifts``: the log-odds
+    are missing to calibrate it, and ``is_promise_met`` is False where the policy demands that. ``denied`` names the
+    models that the budgets had no room for, where that changed the choice. ``shifts``: the log-odds
     by which labels moved each model's quality; ``feedback`` names the version that had a part in them, and ``alarm``
     says why feedback took the promise away.
     """
@@ -101,6 +103,7 @@ class Decision:
     labels_needed: int = 0
     calibration: str | None = None
     is_promise_met: bool = True
+    denied: tuple[str, ...] = ()
     shifts: Mapping[str, float] = field(default_factory=dict)
     feedback: str | None = None
     alarm: str | None = None
@@ -110,6 +113,11 @@ class Decision:
         found = next((each for each in self.candidates if each.model == model), None)
         assert found is not None, model
         return found
+
+    @property
+    def is_cascaded(self) -> bool:
+        """Whether answers are checked, and a better model asked where a check fails."""
+        return self.cascade is not None and bool(self.cascade.models)
 
     def loss_of(self, model: str) -> float | None:
         """What an answer of this model is predicted to lose; with its checks, where only those let it serve."""
@@ -166,14 +174,19 @@ def choose(
     cascade: Cascade | None = None,
     bar: Bar | None = None,
     is_promise_met: bool = True,
+    denied: Collection[str] = (),
 ) -> Choice | None:
     """The cheapest eligible candidate whose predicted loss is within the threshold; ties by cost, then name.
+
+    With models ``denied`` by the budgets, the least predicted loss of the others.
 
     Returns None when nothing may serve. Without ground, or at tolerance 0, only premium keeps the promise; where
     premium itself may not serve, the least predicted loss does. With a cascade, and no bar to it, a cheaper candidate
     comes first where checks on its answer keep the threshold for less.
     """
     eligible = [each for each in candidates if each.is_eligible]
+    if denied:
+        return _affordable(eligible, premium, denied)
     choice = _chosen(
         eligible,
         premium=premium,
@@ -228,6 +241,44 @@ def _chosen(
     if not is_promise_met:
         return Choice(order, "promise_not_calibrated")
     return Choice(order, "premium_is_cheapest" if len(order) > 1 else "none_within_tolerance")
+
+
+def _affordable(eligible: Sequence[Candidate], premium: str, denied: Collection[str]) -> Choice | None:
+    left = [each for each in eligible if each.model not in denied]
+    left.sort(key=lambda each: (_loss_against(premium, each), each.expected_cost_nanousd, each.model))
+    return Choice(tuple(each.model for each in left), "budget_downgrade") if left else None
+
+
+def downgraded(decision: Decision, denied: Collection[str]) -> Decision | None:
+    """The decision for the best of the models that the budgets have not denied; None where none is left.
+
+    Nothing is promised of it, and its answer is not checked: a better one could not be paid for.
+    """
+    choice = _affordable([each for each in decision.candidates if each.is_eligible], decision.premium, denied)
+    if choice is None:
+        return None
+    first = choice.order[0]
+    found: list[Candidate] = []
+    for each in decision.candidates:
+        if each.model == first:
+            found.append(each._replace(why_not=()))
+        elif each.is_eligible:
+            found.append(each._replace(why_not=("budget",) if each.model in denied else ("loses_more",)))
+        else:
+            found.append(each)
+    chosen = next(each for each in found if each.model == first)
+    return replace(
+        decision,
+        model=first,
+        order=choice.order,
+        reason=choice.reason,
+        expected_loss=chosen.predicted_loss,
+        expected_cost_nanousd=chosen.expected_cost_nanousd,
+        candidates=tuple(found),
+        promise="none",
+        cascade=None,
+        denied=tuple(sorted(denied)),
+    )
 
 
 def _cascaded(choice: Choice, eligible: Sequence[Candidate], cascade: Cascade, premium: str, limit: float) -> Choice:
@@ -313,7 +364,12 @@ def choice_of_receipt(receipt: Mapping[str, object]) -> Choice | None:
         cascade=cascade,
         bar=bar,
         is_promise_met=bool(receipt.get("is_promise_met", True)),
+        denied=_names_in(receipt.get("denied")),
     )
+
+
+def _names_in(value: object) -> tuple[str, ...]:
+    return tuple(str(each) for each in value) if isinstance(value, list | tuple) else ()
 
 
 def _cascade_of(plan: object) -> tuple[Cascade | None, Bar | None]:

@@ -1,7 +1,8 @@
 """From a decision to an answer: attempts, retries with jitter, fallbacks, cooldown, all within one deadline.
 
 An attempt that timed out after it was sent is never repeated at the same vendor, which may be billing it: the next
-candidate is asked instead. Every attempt is written down and settled for itself.
+candidate is asked instead. Every attempt is written down and settled for itself, and held for itself in the budgets:
+a fallback or a better model that they have no room for is not asked.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from router.affording import Affording
 from router.answer_checks import failed_check
+from router.budgets import Denial
 from router.cascade import checks_for
 from router.chat import Reply
 from router.errors import ProviderError, ProviderRejectedError, ProviderUnavailableError, RouterError
@@ -19,17 +23,18 @@ from router.estimate import Seen, seen_in_reply
 from router.ledger import Rejection
 from router.ports import Call
 from router.replay import ReplyEvents
+from router.treasury import exhausted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from router.admission import Account, Admission, Hold
-    from router.chat import Request, Wire
+    from router.admission import Admission, Hold
+    from router.chat import Wire
     from router.clock import Clock
     from router.cooldown import Cooldowns
-    from router.decision import Decision
-    from router.policy import Policy, Upstream
-    from router.ports import Deployment, Ledger, Provider, ReplyStream
+    from router.job import Job
+    from router.policy import Upstream
+    from router.ports import Ledger, Provider, ReplyStream
 
 Answered = TypeVar("Answered")
 
@@ -37,25 +42,10 @@ BACKOFF_FIRST_S = 0.25
 BACKOFF_MAX_S = 4.0
 # With another candidate at hand, a vendor that asks for a longer pause than this is not waited for.
 PATIENCE_S = 1.0
+# How long a retry waits for the hold of the attempt before it to go back.
+CATCH_UP_S = 1.0
 # An attempt that the deadline has nearly reached is still given this long.
 ATTEMPT_MIN_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One request on its way, with the revision of everything that it was decided under."""
-
-    request: Request
-    decision: Decision
-    account: Account
-    policy: Policy
-    deployments: Mapping[str, Deployment]
-
-    @property
-    def is_cascaded(self) -> bool:
-        """Whether answers are checked, and a better model asked where a check fails."""
-        plan = self.decision.cascade
-        return plan is not None and bool(plan.models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +61,13 @@ class Dispatch:
 
     async def complete(self, job: Job) -> tuple[Reply, Hold]:
         """The whole answer, and the hold to settle. Raises the last ProviderError when nobody answered."""
-        return await self._told_of(job, self._checked(job) if job.is_cascaded else self._first_answer(job, _whole))
+        return await self._told_of(
+            job, self._checked(job) if job.decision.is_cascaded else self._first_answer(job, _whole)
+        )
 
     async def open_stream(self, job: Job) -> tuple[ReplyStream, Hold]:
         """A stream that has begun, and the hold to settle. Raises the last ProviderError when none began."""
-        if not job.is_cascaded:
+        if not job.decision.is_cascaded:
             return await self._told_of(job, self._first_answer(job, lambda provider, call: provider.open_stream(call)))
         reply, hold = await self._told_of(job, self._checked(job))
         return ReplyEvents(reply), hold
@@ -91,7 +83,19 @@ class Dispatch:
     async def _first_answer(
         self, job: Job, ask: Callable[[Provider, Call], Awaitable[Answered]]
     ) -> tuple[Answered, Hold]:
-        return await self._asked_in_turn(job, self._awake(job), ask, self._deadline_s(job))
+        deadline_s, models = self._deadline_s(job), self._awake(job)
+        if job.account.purse is None:
+            return await self._asked_in_turn(job, models, ask, deadline_s)
+        models, hold = await self._afforded(job, models, deadline_s)
+        return await self._asked_in_turn(job, models, ask, deadline_s, hold)
+
+    async def _afforded(self, job: Job, models: list[str], deadline_s: float) -> tuple[list[str], Hold]:
+        now_s = self.clock.monotonic_s()
+        awake = partial(self._is_awake, now_s)
+        return await Affording(self.admission, job, models, awake).first_hold(deadline_s)
+
+    def _is_awake(self, now_s: float, model: str) -> bool:
+        return self.cooldowns.rest_s(model, now_s) <= 0
 
     def _deadline_s(self, job: Job) -> float:
         return self.clock.monotonic_s() + job.policy.upstream.deadline_s
@@ -101,7 +105,12 @@ class Dispatch:
         plan, account = job.decision.cascade, job.account
         assert plan is not None
         deadline_s, checks = self._deadline_s(job), checks_for(plan.verify, job.request)
-        reply, hold = await self._asked_in_turn(job, self._awake(job), _whole, deadline_s)
+        models, first = self._awake(job), None
+        if account.purse is not None:
+            models, first = await self._afforded(job, models, deadline_s)
+        reply, hold = await self._asked_in_turn(job, models, _whole, deadline_s, first)
+        if job.decision.cascade is None:
+            return reply, hold  # downgraded: there is no money for a better one
         said: list[str] = []
         while (check := failed_check(reply, job.request, checks)) is not None:
             is_last = len(said) + 1 >= plan.max_attempts
@@ -120,7 +129,7 @@ class Dispatch:
         """The answer of a better model; None where there is none, or none answers: then the one in hand is given."""
         now_s = self.clock.monotonic_s()
         models = job.decision.better_than(hold.intent.model)
-        awake = [model for model in models if self.cooldowns.rest_s(model, now_s) <= 0]
+        awake = [model for model in models if self._is_awake(now_s, model)]
         if not awake or now_s >= deadline_s:
             return None
         try:
@@ -139,16 +148,23 @@ class Dispatch:
         models: Sequence[str],
         ask: Callable[[Provider, Call], Awaitable[Answered]],
         deadline_s: float,
+        first: Hold | None = None,
     ) -> tuple[Answered, Hold]:
-        last: ProviderError | None = None
+        """The first answer; ``first`` is the hold on the first model's first attempt where it is there already."""
+        last: RouterError | None = None
+        held = first
         for position, model in enumerate(models):
             has_other = position + 1 < len(models)
             for retry in range(job.policy.upstream.retries_max + 1):
-                answer, hold = await self._attempt(job, model, ask, deadline_s)
+                hold, held = held or await self._hold(job, model), None
+                if isinstance(hold, Denial):
+                    last = last or self._denied(job, hold)
+                    break
+                answer = await self._attempt(job, hold, ask, deadline_s)
                 if not isinstance(answer, ProviderError):
                     return answer, hold
                 last = answer
-                pause_s = self._pause_s(last, retry, has_other=has_other)
+                pause_s = self._pause_s(answer, retry, has_other=has_other)
                 is_over = retry == job.policy.upstream.retries_max or pause_s is None
                 if is_over or self.clock.monotonic_s() + (pause_s or 0.0) >= deadline_s:
                     break
@@ -157,6 +173,20 @@ class Dispatch:
                 break
         assert last is not None
         raise last
+
+    async def _hold(self, job: Job, model: str) -> Hold | Denial:
+        """The hold of an attempt that follows others, whose own holds may still be on their way back."""
+        hold = await self.admission.hold(job.account, job.request, job.decision, model, job.policy)
+        if isinstance(hold, Denial) and not hold.is_settled:
+            await self.admission.treasury.catch_up(CATCH_UP_S)
+            hold = await self.admission.hold(job.account, job.request, job.decision, model, job.policy)
+        return hold
+
+    def _denied(self, job: Job, denial: Denial) -> RouterError:
+        """What stands against an attempt that follows others; only the first attempt waits or is downgraded."""
+        self.admission.treasury.tell_denied(denial)
+        purse = job.account.purse
+        return exhausted(denial, purse.budget(denial) if purse is not None else None)
 
     def _awake(self, job: Job) -> list[str]:
         """The models that do not rest, in order. Raises ProviderUnavailableError when all do."""
@@ -173,9 +203,9 @@ class Dispatch:
         return awake
 
     async def _attempt(
-        self, job: Job, model: str, ask: Callable[[Provider, Call], Awaitable[Answered]], deadline_s: float
-    ) -> tuple[Answered | ProviderError, Hold]:
-        hold = await self.admission.hold(job.account, job.request, job.decision, model, job.policy)
+        self, job: Job, hold: Hold, ask: Callable[[Provider, Call], Awaitable[Answered]], deadline_s: float
+    ) -> Answered | ProviderError:
+        model = hold.intent.model
         provider = self.providers[job.policy.models[model].wire]
         answer: Answered | None = None
         try:
@@ -185,7 +215,7 @@ class Dispatch:
         except ProviderError as error:
             self.cooldowns_after(model, error)
             hold.fail(error, is_billed=error.is_billed, seen=Seen(text_bytes=error.seen_bytes))
-            return error, hold
+            return error
         except RouterError as error:
             # The ledger lost its disk: the vendor is paid, and what it answered goes to nobody.
             hold.fail(error, is_billed=True, usage=getattr(answer, "usage", None), seen=_seen_in(answer))
@@ -198,7 +228,7 @@ class Dispatch:
             raise
         self.cooldowns.succeeded(model)
         hold.mark_first_byte()
-        return answer, hold
+        return answer
 
     def _call(self, job: Job, hold: Hold, deadline_s: float) -> Call:
         return Call(

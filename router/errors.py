@@ -177,7 +177,7 @@ class NoEligibleModelError(AdmissionError):
 
 
 class BudgetExhaustedError(AdmissionError):
-    """A hard budget has no room for the call; ``data`` names scope, owner, limit, headroom and reset time."""
+    """A hard budget has no room for the call; ``data`` names budget, scope, limit, headroom and reset time."""
 
     code = "budget_exhausted"
     http_status = 402

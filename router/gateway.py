@@ -2,8 +2,8 @@
 
     Request -> decide -> hold -> call -> settle -> Answer
 
-``decide`` is pure. The hold is written down before a vendor is called and settled on every path: answer, vendor error,
-client gone, cancellation, crash (by lease).
+``decide`` is pure. Each call is held in every budget that the request falls under, and written down, before a vendor is
+called; both are settled on every path: answer, vendor error, client gone, cancellation, crash (by lease).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from router.admission import Account
 from router.calibration import NO_CALIBRATIONS
 from router.decide import decide
-from router.dispatch import Job
 from router.errors import RouterError
 from router.estimate import NOTHING_SEEN, seen_in_reply
+from router.job import Job
 from router.ledger import Rejection
 from router.stream import AnswerStream, Background
 from router.subject import refused_subject_of, subject_of
@@ -142,7 +142,13 @@ class Gateway:
             raise
         subject = subject_of(request, caller, terms, decision, self.salt)
         learn = partial(self.caches.learned, beginnings)
-        account = Account(subject, started_s, learn, promise=decision.promise)
+        account = Account(
+            subject,
+            started_s,
+            learn,
+            promise=decision.promise,
+            purse=self.admission.treasury.purse_of(now.policy, caller, subject),
+        )
         return Job(request, decision, account, now.policy, now.deployments)
 
 

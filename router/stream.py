@@ -6,18 +6,18 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from router.chat import Finish, RawFrames, StreamStart, TextDelta, ThinkingDelta, ToolCallDelta, UsageReport
-from router.errors import ProviderError
+from router.errors import BudgetExhaustedError, ProviderError
 from router.estimate import NOTHING_SEEN, Seen, call_bytes_of
 from router.prompt import encode_text
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncIterator, Coroutine
 
     from router.admission import Hold
     from router.bill import Bill
     from router.chat import FinishReason, StreamEvent
     from router.decision import Decision
-    from router.dispatch import Job
+    from router.job import Job
     from router.ledger import Outcome
     from router.ports import ReplyStream
     from router.tokens import Usage
@@ -45,17 +45,30 @@ class Background:
         await asyncio.gather(*late, return_exceptions=True)
 
 
+class _Nothing:
+    """The rest of a stream that was closed."""
+
+    def __aiter__(self) -> _Nothing:
+        return self
+
+    async def __anext__(self) -> StreamEvent:
+        raise StopAsyncIteration
+
+
 class AnswerStream:
     """The events of one streamed answer. ``bill`` is set once the iteration has ended.
 
     Iterate once. When the client leaves, call ``aclose``: vendors bill on after a disconnect, so the rest is read in
     the background up to its usage, within the policy's bounds; past them the estimate is charged and marked. The same
     happens behind an event that could not be read: the client is told at once that the stream broke.
+
+    A model that stops billing when its connection closes is held in slices: more is held before an event goes out, and
+    where the budgets deny it the answer ends there, as at its limit. Of such a model nothing is read in the background.
     """
 
     def __init__(self, stream: ReplyStream, hold: Hold, job: Job, *, background: Background) -> None:
         self._stream = stream
-        self._events = aiter(stream)
+        self._events: AsyncIterator[StreamEvent] = aiter(stream)
         self._hold = hold
         self._job = job
         self._background = background
@@ -65,6 +78,7 @@ class AnswerStream:
         self._thinking_bytes = 0
         self._is_left = False
         self._finish: FinishReason | None = None
+        self._ended_by: str | None = None
         self.usage: Usage | None = None
         self.bill: Bill | None = None
 
@@ -89,6 +103,11 @@ class AnswerStream:
         return self._hold.account.cascade
 
     @property
+    def budget_remaining_nanousd(self) -> int | None:
+        """What the tightest hard budget has left beside what this answer is held at; None where none counts it."""
+        return None if self._hold.cover is None else self._hold.cover.grant.headroom_nanousd
+
+    @property
     def has_ready(self) -> bool:
         """Whether the next event has arrived already, so that one write can carry it along with the last."""
         return bool(getattr(self._stream, "has_ready", False))
@@ -104,18 +123,40 @@ class AnswerStream:
             self._settle("answered")
             raise
         except ProviderError as error:
-            if self._stream.pass_over():
+            if not self._is_sliced and self._stream.pass_over():
                 self._read_on("broken", error)
             else:
                 await self._stream.aclose()
                 self._settle("broken", error)
             raise
         self._note(event)
+        if self._is_sliced and not await self._is_paid_for():
+            return Finish("length")
         return event
+
+    @property
+    def _is_sliced(self) -> bool:
+        return self._hold.cover is not None and self._hold.cover.is_sliced
+
+    async def _is_paid_for(self) -> bool:
+        """Whether the budgets hold what was seen; where not, the connection is closed and the answer is at its end."""
+        assert self._hold.cover is not None
+        if await self._hold.cover.reaches(self._seen_bytes()):
+            return True
+        await self._stream.aclose()
+        self._events = _Nothing()
+        self._finish = "length"
+        self._ended_by = BudgetExhaustedError.code
+        return False
 
     async def aclose(self) -> None:
         """The client has left, or the answer is over; safe on every path and more than once."""
-        if not self._hold.is_settled and not self._is_left:
+        if self._hold.is_settled or self._is_left:
+            return
+        if self._is_sliced:
+            await self._stream.aclose()
+            self._settle("client_left")
+        else:
             self._read_on("client_left")
 
     def _read_on(self, outcome: Outcome, error: ProviderError | None = None) -> None:
@@ -146,7 +187,11 @@ class AnswerStream:
 
     def _settle(self, outcome: Outcome, error: ProviderError | None = None) -> None:
         seen = NOTHING_SEEN if self.usage is not None else self._seen()
-        self._hold.settle(self.usage, outcome, seen=seen, finish_reason=self._finish, error=error)
+        self._hold.settle(
+            self.usage, outcome, seen=seen, finish_reason=self._finish, error=error, error_code=self._ended_by
+        )
+        if self._ended_by is not None and self.usage is None:
+            self.usage = self._hold.estimated_usage()
         self.bill = self._hold.bill()
 
     def _seen(self) -> Seen:
@@ -155,7 +200,7 @@ class AnswerStream:
             continuation_bytes=self._continuation_bytes,
             code_bytes=self._code_bytes,
             thinking_bytes=self._thinking_bytes,
-            is_whole=self._finish is not None,
+            is_whole=self._finish is not None or self._is_sliced,
             is_cut=self._finish == "length",
             counted=self._stream.usage_so_far,
         )

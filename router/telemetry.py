@@ -122,6 +122,7 @@ def request_fields_of(
             "model": intent.model,
             "vendor": intent.vendor,
             "outcome": settlement.outcome,
+            "budgets": list(dict.fromkeys(account.split("/", 1)[0] for account in intent.accounts)),
             "error_code": settlement.error_code,
             "attempts": intent.attempt,
             "is_streamed": subject.is_streamed,
@@ -133,6 +134,41 @@ def request_fields_of(
             "first_byte_ms": settlement.first_byte_ms,
         }
     return fields
+
+
+class BudgetMetrics:
+    """Counts what budgets did; a treasury's observer. Names with a colon are those of keys: they count together."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.denials = Counter(
+            "tollgate_budget_denials_total",
+            "Times that a hard budget had no room for a call.",
+            ("budget",),
+            registry=registry,
+        )
+        self.overs = Counter(
+            "tollgate_budget_over_total",
+            "Calls that took a soft budget past its limit.",
+            ("budget",),
+            registry=registry,
+        )
+        self.unclosed = Counter(
+            "tollgate_budget_unclosed_total",
+            "Settlements that the budget store could not be told in time: leases close them in full.",
+            registry=registry,
+        )
+
+    def budget_denied(self, budget: str) -> None:
+        """Count a call that money was short for."""
+        self.denials.labels(budget.partition(":")[0]).inc()
+
+    def budget_over(self, budget: str) -> None:
+        """Count a call beyond a soft budget."""
+        self.overs.labels(budget.partition(":")[0]).inc()
+
+    def budget_unclosed(self) -> None:
+        """Count a settlement that found no room."""
+        self.unclosed.inc()
 
 
 class Telemetry:
@@ -192,6 +228,7 @@ class Telemetry:
             registry=registry,
         )
 
+        self.budgets = BudgetMetrics(registry)
         # Labels are few and their look-up is the dearest part of a count: each series is looked up once.
         self._of_request, self._of_attempt = cache(self.requests.labels), cache(self.attempts.labels)
         self._of_cost, self._of_premium = cache(self.cost.labels), cache(self.premium.labels)

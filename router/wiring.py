@@ -36,8 +36,10 @@ from router.server.http_protocol import ShapedHttpProtocol
 from router.server.reports import report_routes
 from router.simulator import SimulatorProcess
 from router.stores import open_ledger
+from router.stores.budgets import open_budgets
 from router.stream import Background
 from router.telemetry import LOGGER_NAME, Telemetry, start_logging
+from router.treasury import Treasury
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -48,13 +50,14 @@ if TYPE_CHECKING:
     from router.config.settings import Settings
     from router.config.watch import PolicyStatus
     from router.policy import Policy
-    from router.ports import Deployment, Ledger
+    from router.ports import BudgetStore, Deployment, Ledger
 
 log = logging.getLogger(LOGGER_NAME)
 
 SALT_BYTES = 32
 LEASE_SWEEP_S = 15.0
 SHUTDOWN_GRACE_S = 20.0
+CLOSING_GRACE_S = 5.0
 LISTEN_BACKLOG = 2048
 GC_ALLOCATIONS = 50_000
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -133,10 +136,13 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
             telemetry.policy_broken.set(status.broken is not None)
             parts.keys = watch.key_ring
 
+        budgets = await open_budgets(settings.ledger_url, home=settings.home)
+        treasury = Treasury(budgets, telemetry.budgets, clock, salt)
+        stack.push_async_callback(close_in_turn, treasury, budgets)
         session = await stack.enter_async_context(open_session())
         background = Background()
         stack.push_async_callback(background.aclose, SHUTDOWN_GRACE_S)
-        admission = Admission(ledger, telemetry, clock)
+        admission = Admission(ledger, telemetry, clock, treasury)
         dispatch = Dispatch(providers_of(session), admission, ledger, clock, cooldowns_of(watch.policy))
         gateway = Gateway(lambda: current[0], quality, admission, dispatch, clock, background, salt)
         parts = ServerParts(
@@ -156,11 +162,17 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         with contextlib.suppress(NotImplementedError, ValueError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watch.wake)
         watching = asyncio.ensure_future(watch.run(swap, told))
-        sweeping = asyncio.ensure_future(sweep_leases(ledger, clock))
+        sweeping = asyncio.ensure_future(sweep_leases(ledger, budgets, clock))
         calibrating = asyncio.ensure_future(labels.run(lambda: watch.policy, lambda: swap(watch.policy)))
         stack.push_async_callback(stop_all, watching, sweeping, calibrating)
         needs_key = watch.key_ring is not None
         yield Assembled(app, gateway, ledger, is_simulated=urls is not None, needs_key=needs_key)
+
+
+async def close_in_turn(treasury: Treasury, budgets: BudgetStore) -> None:
+    """Tell the store what it still has to be told, then let it go: what is left over is closed by its lease."""
+    await treasury.aclose(CLOSING_GRACE_S)
+    await budgets.aclose()
 
 
 def cooldowns_of(policy: Policy) -> Cooldowns:
@@ -209,7 +221,7 @@ async def stop_all(*tasks: asyncio.Task[None]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def sweep_leases(ledger: Ledger, clock: SystemClock) -> None:
+async def sweep_leases(ledger: Ledger, budgets: BudgetStore, clock: SystemClock) -> None:
     """Close what a crash left open, now and every few seconds; a store that is away is tried again."""
     while True:
         try:
@@ -218,6 +230,12 @@ async def sweep_leases(ledger: Ledger, clock: SystemClock) -> None:
                 log.warning("leases closed", extra={"fields": {"intents": closed}})
         except RouterError as error:
             log.warning("leases not swept", extra={"fields": {"error_code": error.code}})
+        try:
+            expired = await budgets.expire()
+            if expired:
+                log.warning("holds expired", extra={"fields": {"reservations": len(expired)}})
+        except RouterError as error:
+            log.warning("holds not swept", extra={"fields": {"error_code": error.code}})
         await asyncio.sleep(LEASE_SWEEP_S)
 
 

@@ -11,6 +11,7 @@ from router.catalog.prices import (
     cost_nanousd,
     expected_cost_nanousd,
     hold_nanousd,
+    output_tokens_within,
 )
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "expected_cost_nanousd",
     "hold_nanousd",
     "lint_catalog",
+    "output_tokens_within",
     "parse_catalog",
 ]

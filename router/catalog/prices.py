@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from router.money import NanoUsd, NanoUsdPerMtok, amount_nanousd, amount_nanousd_up, price_per_mtok_of
+from router.money import (
+    TOKENS_PER_MTOK,
+    NanoUsd,
+    NanoUsdPerMtok,
+    amount_nanousd,
+    amount_nanousd_up,
+    price_per_mtok_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from decimal import Decimal
 
     from router.tokens import TokenUsage
@@ -86,6 +94,19 @@ def expected_cost_nanousd(
     )
 
 
+def _worst_of(
+    schedule: PriceSchedule, input_tokens_max: int, *, may_write_cache: bool
+) -> Iterator[tuple[int, NanoUsdPerMtok]]:
+    """For each tier that the request could reach: its input at the dearest bucket, and its dearest output price."""
+    for tier in schedule.tiers:
+        if tier.above_input_tokens >= input_tokens_max and tier is not schedule.base:
+            break
+        inputs = [tier.input, tier.cache_read]
+        if may_write_cache:
+            inputs += [tier.cache_write_5m, tier.cache_write_1h]
+        yield max(inputs) * input_tokens_max, max(tier.output_text, tier.output_reasoning)
+
+
 def hold_nanousd(
     schedule: PriceSchedule, input_tokens_max: int, output_tokens_max: int, *, may_write_cache: bool
 ) -> NanoUsd:
@@ -94,16 +115,20 @@ def hold_nanousd(
     Every tier that the request could reach is priced, at the dearest bucket that its input and its output can be
     billed in: cache writes only where the request asks for them.
     """
-    worst = 0
-    for tier in schedule.tiers:
-        if tier.above_input_tokens >= input_tokens_max and tier is not schedule.base:
-            break
-        inputs = [tier.input, tier.cache_read]
-        if may_write_cache:
-            inputs += [tier.cache_write_5m, tier.cache_write_1h]
-        dearest = max(inputs) * input_tokens_max
-        worst = max(worst, dearest + max(tier.output_text, tier.output_reasoning) * output_tokens_max)
-    return amount_nanousd_up(worst)
+    worst = _worst_of(schedule, input_tokens_max, may_write_cache=may_write_cache)
+    return amount_nanousd_up(max(dearest + price * output_tokens_max for dearest, price in worst))
+
+
+def output_tokens_within(
+    schedule: PriceSchedule, input_tokens_max: int, held_nanousd: NanoUsd, *, may_write_cache: bool
+) -> int | None:
+    """The largest output whose hold is no more than ``held_nanousd``; None where output is free, so that all fits.
+
+    The inverse of ``hold_nanousd``. Negative where not even the input fits.
+    """
+    worst = _worst_of(schedule, input_tokens_max, may_write_cache=may_write_cache)
+    room = held_nanousd * TOKENS_PER_MTOK
+    return min(((room - dearest) // price for dearest, price in worst if price), default=None)
 
 
 def contract_schedule(

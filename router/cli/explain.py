@@ -42,6 +42,7 @@ REASONS = {
     "premium_not_eligible": "premium may not serve it: the least predicted loss of those that may",
     "pinned": "the model was named",
     "promise_not_calibrated": "the policy demands a calibrated promise, and this workload has none: premium",
+    "budget_downgrade": "the best that the budgets have room for",
     "cascade": "cheapest first, for with its answer checked it keeps the tolerance",
 }
 PLANS = {

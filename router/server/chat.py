@@ -124,7 +124,9 @@ class ChatRoute:
             writer = ChunkWriter(
                 stream.model, decision.decision_id, self._now_s(), wants_usage=request.wants_stream_usage
             )
-            headers = SSE_HEADERS + decision_headers(decision, stream.model, stream.dropped, stream.cascade)
+            headers = SSE_HEADERS + decision_headers(
+                decision, stream.model, stream.dropped, stream.cascade, stream.budget_remaining_nanousd
+            )
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await _forward(stream, writer, send, gone)
         finally:

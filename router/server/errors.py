@@ -19,6 +19,8 @@ NEVER_RETRIED = frozenset({400, 401, 402, 403, 404, 405, 409, 413, 422})
 # The rest of such a body is not worth reading.
 CLOSES_CONNECTION = frozenset({408, 413})
 UNAUTHORIZED = 401
+# What an error's body says beside its message, where the error has it.
+SHOWN = ("candidates", "budget", "scope", "limit_usd", "headroom_usd", "resets_at")
 FRAMES_MAX = 12
 
 
@@ -81,8 +83,7 @@ def openai_error(error: RouterError) -> dict[str, object]:
         "param": error.param,
         "code": error.code,
     }
-    if "candidates" in error.data:
-        body["candidates"] = error.data["candidates"]
+    body |= {name: error.data[name] for name in SHOWN if name in error.data}
     return {"error": body}
 
 

@@ -26,7 +26,14 @@ def money_fields(bill: Bill) -> dict[str, object]:
         "cost_usd": usd_of(bill.cost_nanousd),
         "premium_cost_usd": usd_of(premium.point_nanousd) if premium is not None else None,
         "savings_usd": usd_of(savings) if savings is not None else None,
+        **budget_fields(bill),
     }
+
+
+def budget_fields(bill: Bill) -> dict[str, object]:
+    """What the tightest hard budget had left; nothing where no budget counts the request."""
+    left = bill.budget_remaining_nanousd
+    return {} if left is None else {"budget_remaining_usd": usd_of(left)}
 
 
 def _choice_headers(
@@ -58,11 +65,15 @@ def _choice_headers(
 
 
 def decision_headers(
-    decision: Decision, model: str, dropped: tuple[str, ...], cascade: str | None = None
+    decision: Decision,
+    model: str,
+    dropped: tuple[str, ...],
+    cascade: str | None = None,
+    budget_remaining_nanousd: int | None = None,
 ) -> list[tuple[bytes, bytes]]:
     """What is known when a stream's headers go out."""
     loss = decision.loss_of(model)
-    return _choice_headers(
+    headers = _choice_headers(
         decision.decision_id,
         model,
         decision.reason,
@@ -72,6 +83,13 @@ def decision_headers(
         cascade,
         decision.promise,
     )
+    if budget_remaining_nanousd is not None:
+        headers.append(_budget_header(budget_remaining_nanousd))
+    return headers
+
+
+def _budget_header(remaining_nanousd: int) -> tuple[bytes, bytes]:
+    return (b"x-router-budget-remaining-usd", usd_of(remaining_nanousd).encode())
 
 
 def bill_headers(bill: Bill) -> list[tuple[bytes, bytes]]:
@@ -90,6 +108,8 @@ def bill_headers(bill: Bill) -> list[tuple[bytes, bytes]]:
     if bill.premium_cost is not None and bill.savings_nanousd is not None:
         headers.append((b"x-router-premium-cost-usd", usd_of(bill.premium_cost.point_nanousd).encode()))
         headers.append((b"x-router-savings-usd", usd_of(bill.savings_nanousd).encode()))
+    if bill.budget_remaining_nanousd is not None:
+        headers.append(_budget_header(bill.budget_remaining_nanousd))
     return headers
 
 

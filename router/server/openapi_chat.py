@@ -206,6 +206,7 @@ USAGE = _object(
         "cost_usd": USD,
         "premium_cost_usd": USD_OR_NULL,
         "savings_usd": USD_OR_NULL,
+        "budget_remaining_usd": USD,
         "usage_source": {"enum": ["estimated", "none"]},
     }
 )

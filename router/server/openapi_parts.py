@@ -36,6 +36,11 @@ ERROR: OpenApi = {
                         "properties": {"model": TEXT, "why_not": {"type": "array", "items": TEXT}},
                     },
                 },
+                "budget": {**TEXT, "description": "With `budget_exhausted`: the name of the budget."},
+                "scope": {**TEXT, "description": "Whose budget: `all`, `team`, `key`, `tag:NAME` and so on."},
+                "limit_usd": USD,
+                "headroom_usd": USD,
+                "resets_at": {**TEXT_OR_NULL, "description": "When its window ends; null where it has no end."},
             },
         }
     },
@@ -71,6 +76,7 @@ DECISION_HEADERS: OpenApi = {
         ("X-Router-Cost-Usd", "What it cost; in a stream's last chunk instead", False, USD),
         ("X-Router-Premium-Cost-Usd", "What premium would have cost, modelled", False, USD),
         ("X-Router-Savings-Usd", "The difference; may be negative", False, USD),
+        ("X-Router-Budget-Remaining-Usd", "What the tightest hard budget had left beside this call's hold", False, USD),
         ("X-Router-Cascade", "How the checks went: `passed`, `escalated:CHECK`, `failed:CHECK`", False, TEXT),
         ("X-Router-Dropped", "Settings that were left out because the model refuses them", False, TEXT),
     )

@@ -19,9 +19,11 @@ from router.ledger import Intent, Rejection, RequestQuery, Settlement
 from router.policy import Caller, Policy, Terms, Upstream
 from router.ports import Deployment
 from router.quality import Placement, Scores
+from router.stores.budgets.memory import MemoryBudgets
 from router.stores.memory import MemoryLedger
 from router.stream import Background
 from router.tokens import TokenUsage, Usage
+from router.treasury import Treasury
 from tests.builders import model_of, policy_of
 from tests.lines import START_MS
 
@@ -277,6 +279,9 @@ class Seen:
     attempts: list[Settlement] = field(default_factory=list)
     finished: list[tuple[Settlement, int]] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
+    denied: list[str] = field(default_factory=list)
+    over: list[str] = field(default_factory=list)
+    unclosed: int = 0
 
     def attempt_settled(self, intent: Intent, settlement: Settlement) -> None:
         self.attempts.append(settlement)
@@ -286,6 +291,15 @@ class Seen:
 
     def request_rejected(self, rejection: Rejection) -> None:
         self.rejected.append(rejection)
+
+    def budget_denied(self, budget: str) -> None:
+        self.denied.append(budget)
+
+    def budget_over(self, budget: str) -> None:
+        self.over.append(budget)
+
+    def budget_unclosed(self) -> None:
+        self.unclosed += 1
 
 
 # --- all together ----------------------------------------------------------------------------------------------------
@@ -314,6 +328,7 @@ class Stage:
     )
     has_ground: bool = True
     ledger: Any = field(default_factory=HookedLedger)
+    budgets: Any = None
 
     def __post_init__(self) -> None:
         self.seen = Seen()
@@ -321,7 +336,9 @@ class Stage:
         self.clock = LoopClock()
         self.background = Background()
         self.cooldowns = Cooldowns(self.policy.upstream.cooldown_failures, self.policy.upstream.cooldown_s)
-        admission = Admission(self.ledger, self.seen, self.clock)
+        self.store: Any = self.budgets or MemoryBudgets(self.clock)
+        self.treasury = Treasury(self.store, self.seen, self.clock, b"salt")
+        admission = Admission(self.ledger, self.seen, self.clock, self.treasury)
         self.dispatch = Dispatch(
             providers={"anthropic": self.vendor},
             admission=admission,

@@ -97,6 +97,7 @@ class FakeStream:
     bill: Bill | None = None
     has_ready: bool = False
     cascade: str | None = None
+    budget_remaining_nanousd: int | None = None
     is_closed: bool = False
 
     async def __aiter__(self) -> AsyncIterator[StreamEvent]:

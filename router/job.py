@@ -1,0 +1,29 @@
+"""One request on its way through dispatch: what was asked, what was decided, and under which revisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.admission import Account
+    from router.chat import Request
+    from router.decision import Decision
+    from router.policy import Policy
+    from router.ports import Deployment
+
+
+@dataclass(slots=True)
+class Job:
+    """One request on its way, with the revision of everything that it was decided under.
+
+    The decision is replaced where budgets have no room for it and say ``downgrade``.
+    """
+
+    request: Request
+    decision: Decision
+    account: Account
+    policy: Policy
+    deployments: Mapping[str, Deployment]
