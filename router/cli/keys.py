@@ -1,4 +1,4 @@
-"""``tollgate keys create|list|revoke``."""
+"""``tollgate keys create|list|rotate|revoke``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,27 @@ import json
 import re
 import time
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 import typer
+from pydantic import ValidationError
 
 from router.cli.table import table_text
 from router.clock import iso_of, parse_time_ms
-from router.config.keys import KEY, LABEL_MESSAGE, KeysBook, StoredKey, is_label, keys_path, load_keys
+from router.config.keys import (
+    KEY,
+    KINDS,
+    LABEL_MESSAGE,
+    LIMITS_MAX,
+    WINDOWS,
+    KeyLimit,
+    KeysBook,
+    StoredKey,
+    is_label,
+    keys_path,
+    load_keys,
+)
 from router.config.load import load_policy, places_of, read_bytes
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
@@ -20,13 +34,20 @@ from router.config.words import meant
 from router.config.yaml_places import Places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 DAYS = re.compile(r"^(\d{1,5})d$")
+GRACE_DAYS_MAX = 366
 KEY_ID = re.compile(r"^[0-9a-f]{12}$")
 DAY_MS = 86_400_000
-COLUMNS = ("id", "state", "name", "team", "project", "tiers", "models", "tags", "created", "expires", "revoked")
+PLAIN_AMOUNT = re.compile(r"^\d{1,12}(\.\d{1,12})?$", re.ASCII)
+GRACE = re.compile(r"^(\d{1,5})([mhd])$")
+UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": DAY_MS}
+COLUMNS = (
+    *("id", "state", "name", "team", "project", "tiers", "models", "tags", "limits"),
+    *("created", "expires", "former until", "revoked"),
+)
 
 
 def _now_ms() -> int:
@@ -64,6 +85,7 @@ def create(
     tiers: list[str],
     models: list[str],
     tags: list[str],
+    limits: list[KeyLimit],
     expires: str | None,
     policy: str | None,
     home: str | None,
@@ -80,12 +102,42 @@ def create(
     until = parse_expiry(expires, _now_ms())
     path = keys_path(settings.home, loaded.keys_file, settings.policy_path)
     with KeysBook(path) as book:
-        secret, stored = book.create(_now_ms(), **labels, tiers=tiers, models=models, tags=pairs, expires=until)
+        rights = {"tiers": tiers, "models": models, "tags": pairs, "limits": limits}
+        secret, stored = book.create(_now_ms(), **labels, **rights, expires=until)
     if as_json:
         print(json.dumps({**_row(stored), "key": secret, "file": str(path)}, indent=2))  # noqa: T201  # shown once
     else:
         print(f"{secret}\n\nkey {stored.id}, stored as a hash in {path}; it is not shown again")  # noqa: T201
     return 0
+
+
+def limits_of(amounts: Sequence[str], windows: Sequence[str], kinds: Sequence[str]) -> list[KeyLimit]:
+    """The limits of ``--limit-usd``, ``--window`` and ``--kind``, each the n-th of its option. Raises BadParameter."""
+    if len(windows) != len(amounts):
+        raise typer.BadParameter("stands once for each --limit-usd", param_hint="--window")
+    if kinds and len(kinds) != len(amounts):
+        raise typer.BadParameter("stands once for each --limit-usd, or never", param_hint="--kind")
+    if len(amounts) > LIMITS_MAX:
+        raise typer.BadParameter(f"at most {LIMITS_MAX} of them", param_hint="--limit-usd")
+    found: list[KeyLimit] = []
+    for amount, window, kind in zip(amounts, windows, kinds or ["hard"] * len(amounts), strict=True):
+        for option, text, known in (("--window", window, WINDOWS), ("--kind", kind, KINDS)):
+            if text not in known:
+                raise typer.BadParameter(f"must be {', '.join(known)}{meant(text, known)}", param_hint=option)
+        found.append(_limit_of(amount, window, kind))
+        if found[-1].name in [each.name for each in found[:-1]]:
+            raise typer.BadParameter(f"gives a {kind} limit a {window} twice", param_hint="--limit-usd")
+    return found
+
+
+def _limit_of(amount: str, window: str, kind: str) -> KeyLimit:
+    message = "must be an amount above 0 and at most 1000000000, with at most 9 decimals, such as 5 or 0.25"
+    try:
+        # An exponent would let ten characters stand for a number of a million digits.
+        usd = Decimal(amount) if PLAIN_AMOUNT.match(amount) else None
+        return KeyLimit.model_validate({"limit_usd": usd, "window": window, "kind": kind})
+    except (InvalidOperation, ValidationError):
+        raise typer.BadParameter(message, param_hint="--limit-usd") from None
 
 
 def _require_label(option: str, label: str | None) -> None:
@@ -121,10 +173,27 @@ def _state_of(key: StoredKey, now_ms: int) -> str:
 
 
 def _row(key: StoredKey) -> dict[str, object]:
-    return {**key.model_dump(exclude={"salt", "hash"}), "state": _state_of(key, _now_ms())}
+    now_ms = _now_ms()
+    row = key.model_dump(exclude={"salt", "hash", "limits", "former"})
+    is_former_good = key.former is not None and parse_time_ms(key.former.until) > now_ms
+    return {
+        **row,
+        "limits": [
+            {"limit_usd": format(each.limit_usd, "f"), "window": each.window, "kind": each.kind} for each in key.limits
+        ],
+        "former_until": key.former.until if is_former_good and key.former is not None else None,
+        "state": _state_of(key, now_ms),
+    }
+
+
+def _limit_text(limit: Mapping[str, str]) -> str:
+    soft = "" if limit["kind"] == "hard" else " soft"
+    return f"{limit['limit_usd']}/{limit['window']}{soft}"
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return ", ".join(_limit_text(each) for each in value)
     if isinstance(value, dict):
         return ",".join(f"{name}={each}" for name, each in value.items()) or "-"
     return (",".join(value) if isinstance(value, list) else str(value or "")) or "-"
@@ -139,17 +208,54 @@ def show(*, policy: str | None, home: str | None, as_json: bool) -> int:
     elif not rows:
         print(f"no keys in {path}: `tollgate keys create --team NAME` makes one")  # noqa: T201
     else:
-        cells = [[_cell(row[column]) for column in COLUMNS] for row in rows]
+        cells = [[_cell(row[column.replace(" ", "_")]) for column in COLUMNS] for row in rows]
         print(table_text(COLUMNS, cells, left=COLUMNS))  # noqa: T201  # this command's output
+    return 0
+
+
+def parse_grace(text: str) -> int:
+    """Milliseconds of ``24h``, ``30m``, ``7d``, or of ``0``. Raises BadParameter."""
+    match = GRACE.match(text)
+    if match is None and text != "0":
+        raise typer.BadParameter("must be a span such as 24h, 30m or 7d, or 0", param_hint="--grace")
+    grace_ms = int(match[1]) * UNIT_MS[match[2]] if match else 0
+    if grace_ms > GRACE_DAYS_MAX * DAY_MS:
+        raise typer.BadParameter(f"is more than {GRACE_DAYS_MAX} days: make another key instead", param_hint="--grace")
+    return grace_ms
+
+
+def _id_of(text: str) -> str:
+    """The key's id, of the id or of the key itself, which is never printed. Raises BadParameter."""
+    whole = KEY.match(text)
+    wanted = whole.group(1) if whole else text
+    if not KEY_ID.match(wanted):
+        raise typer.BadParameter("must be the 12 hex digits that `tollgate keys list` shows", param_hint="KEY_ID")
+    return wanted
+
+
+def rotate(key_id: str, *, grace: str, policy: str | None, home: str | None, as_json: bool) -> int:
+    """Give a key a new secret and print it, once. Raises BadParameter for an unknown key or one that has ended."""
+    wanted, grace_ms = _id_of(key_id), parse_grace(grace)
+    path = _book_path(policy, home)
+    try:
+        with KeysBook(path) as book:
+            secret, stored, has_third = book.rotate(wanted, _now_ms(), grace_ms)
+    except KeyError:
+        raise typer.BadParameter(f"no key in {path} has the id {wanted}", param_hint="KEY_ID") from None
+    except ValueError as error:
+        raise typer.BadParameter(f"{wanted} {error}", param_hint="KEY_ID") from None
+    if as_json:
+        print(json.dumps({**_row(stored), "key": secret, "file": str(path)}, indent=2))  # noqa: T201  # shown once
+        return 0
+    ends = "ended now" if stored.former is None else f"is good until {stored.former.until}"
+    third = "; the one before that ended now" if has_third else ""
+    print(f"{secret}\n\nkey {stored.id} has this new secret, which is not shown again; the former one {ends}{third}")  # noqa: T201
     return 0
 
 
 def revoke(key_id: str, *, policy: str | None, home: str | None, as_json: bool) -> int:
     """Revoke a key by its id, or by the key itself, which is never printed. Raises BadParameter for an unknown one."""
-    whole = KEY.match(key_id)
-    wanted = whole.group(1) if whole else key_id
-    if not KEY_ID.match(wanted):
-        raise typer.BadParameter("must be the 12 hex digits that `tollgate keys list` shows", param_hint="KEY_ID")
+    wanted = _id_of(key_id)
     path = _book_path(policy, home)
     try:
         with KeysBook(path) as book:

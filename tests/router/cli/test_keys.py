@@ -128,6 +128,18 @@ def test_a_key_can_be_revoked_under_a_broken_policy(home: Path, tmp_path: Path) 
         (["create", "--expires", "soon"], "--expires: must be days such as 90d, or a time such as 2027-01-01"),
         (["create", "--expires", "0d"], "--expires: is in the past"),
         (["create", "--expires", "2020-01-01"], "--expires: is in the past"),
+        (["create", "--limit-usd", "5"], "--window: stands once for each --limit-usd"),
+        (["create", "--limit-usd", "0", "--window", "day"], "--limit-usd: must be an amount above 0"),
+        (["create", "--limit-usd=-5", "--window", "day"], "--limit-usd: must be an amount above 0"),
+        (["create", "--limit-usd", "nan", "--window", "day"], "--limit-usd: must be an amount above 0"),
+        (["create", "--limit-usd", "1e9", "--window", "day"], "--limit-usd: must be an amount above 0"),
+        (["create", "--limit-usd", "2000000000", "--window", "day"], "--limit-usd: must be an amount above 0"),
+        (["create", "--limit-usd", "5", "--window", "dya"], "--window: must be hour, day, week, month, total; did you"),
+        (["create", "--limit-usd", "5", "--window", "day", "--kind", "mild"], "--kind: must be hard, soft"),
+        (["create", *["--limit-usd", "5", "--window", "day"] * 2], "--limit-usd: gives a hard limit a day twice"),
+        (["rotate", "0123456789ab"], "has the id 0123456789ab"),
+        (["rotate", "0123456789ab", "--grace", "-1h"], "--grace"),
+        (["rotate", "0123456789ab", "--grace", "400d"], "--grace: is more than 366 days"),
         (["revoke", "0123456789ab"], "has the id 0123456789ab"),
         (["revoke", "tg-not-a-key"], "KEY_ID: must be the 12 hex digits that `tollgate keys list` shows"),
         (["revoke"], "Missing argument 'KEY_ID'"),
@@ -166,8 +178,11 @@ def test_the_list_is_a_line_a_key(home: Path) -> None:
         "tiers",
         "models",
         "tags",
+        "limits",
         "created",
         "expires",
+        "former",
+        "until",
         "revoked",
     ]
     assert line.startswith(f"{made['id']}  in force")
@@ -197,3 +212,34 @@ def test_many_creates_at_once_lose_nothing(home: Path) -> None:
 )
 def test_an_expiry_is_days_or_a_time(text: str | None, expires: str | None) -> None:
     assert parse_expiry(text, NOW_MS) == expires
+
+
+def test_limits_stand_in_the_list_and_bind_the_caller(home: Path) -> None:
+    pairs = ["--limit-usd", "0.25", "--window", "hour", "--limit-usd", "100", "--window", "month"]
+    made = run_json(home, "create", *pairs, "--kind", "hard", "--kind", "soft")
+    [listed] = run_json(home, "list")
+    assert listed["limits"] == [
+        {"limit_usd": "0.25", "window": "hour", "kind": "hard"},
+        {"limit_usd": "100", "window": "month", "kind": "soft"},
+    ]
+    assert "0.25/hour, 100/month soft" in run(home, "list").output
+    ring = load_key_ring(home / "keys.yaml")
+    assert ring is not None
+    assert [each.limit_nanousd for each in ring.caller_of(made["key"], NOW_MS).limits] == [250_000_000, 100_000_000_000]
+
+
+def test_a_key_is_rotated_and_the_list_says_until_when_the_former_secret_is_good(home: Path) -> None:
+    made = run_json(home, "create", "--team", "search")
+    new = run_json(home, "rotate", made["id"], "--grace", "2h")
+    assert new["id"] == made["id"]
+    assert new["key"] != made["key"]
+    [listed] = run_json(home, "list")
+    assert listed["former_until"] == new["former_until"] > listed["rotated"]
+    for each in (run(home, "list"), run(home, "list", "--json")):
+        assert "hash" not in each.output
+        assert made["key"].split("-", 2)[2] not in each.output
+    told = run(home, "rotate", new["key"], "--grace", "0").output
+    assert "the former one ended now; the one before that ended now" in told
+    assert run_json(home, "list")[0]["former_until"] is None
+    run(home, "revoke", made["id"])
+    assert "is revoked or past its expiry" in run(home, "rotate", made["id"]).output
