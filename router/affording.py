@@ -146,7 +146,7 @@ class Affording:
         """Until when it may wait; now where waiting cannot help."""
         purse = self.job.account.purse
         budget = purse.budget(denial) if purse is not None else None
-        if budget is None or budget.scope == "request" or (denial.is_settled and budget.when_exhausted != "queue"):
+        if budget is None or (denial.is_settled and budget.when_exhausted != "queue"):
             return now_s
         return min(now_s + budget.queue_s, deadline_s - CALL_MIN_S)
 

@@ -10,6 +10,8 @@ import pytest
 
 from router.budgets import Budget, Claim
 from router.budgets.windows import ENDLESS
+from router.chat import Finish, StreamStart, TextDelta, UsageReport
+from router.cover import SLICE_TOKENS
 from router.decision import choice_of_receipt
 from router.errors import (
     BudgetExhaustedError,
@@ -21,6 +23,7 @@ from router.errors import (
 from router.ledger import RequestQuery
 from router.policy import Cascade, Condition, Requirement, Rule
 from router.stores.budgets.memory import MemoryBudgets
+from router.tokens import TokenUsage, Usage
 from tests.builders import model_of, policy_of, request_of
 from tests.router.scripted import (
     ANY,
@@ -183,7 +186,7 @@ def test_settled_money_is_not_waited_for_and_the_refusal_says_which_budget() -> 
 
     async def story() -> None:
         stage = Stage({}, policy=policy(each))
-        claims = stage.treasury.purse_of(stage.policy, NOBODY, (await subject(stage))).claims
+        claims = await claims_in(stage)
         await spend(stage, CHEAP_HOLD, *claims)
         began = asyncio.get_running_loop().time()
         with pytest.raises(BudgetExhaustedError) as caught:
@@ -207,11 +210,13 @@ def test_settled_money_is_not_waited_for_and_the_refusal_says_which_budget() -> 
     leap(story())
 
 
-async def subject(stage: Stage) -> Any:
-    """The subject of some request, by asking a gateway without budgets."""
+async def claims_in(stage: Stage) -> tuple[Claim, ...]:
+    """The claims of some request, as it would make them now."""
     other = Stage({CHEAP: [reply_of()]}, policy=replace(stage.policy, budgets=()))
     await ask(other)
-    return other.ledger.intents()[0].subject
+    purse = stage.treasury.purse_of(stage.policy, NOBODY, other.ledger.intents()[0].subject)
+    assert purse is not None
+    return purse.claims
 
 
 # --- waiting ---------------------------------------------------------------------------------------------------------
@@ -255,21 +260,20 @@ def test_waiting_ends_with_a_refusal_when_its_time_is_up() -> None:
     leap(story())
 
 
-def test_a_newcomer_does_not_pass_those_who_wait() -> None:
-    each = budget(CHEAP_HOLD)
+def test_a_newcomer_whose_call_would_fit_does_not_pass_those_who_wait() -> None:
+    each = budget(CHEAP_HOLD + least(CHEAP_OUT, 1))
 
     async def story() -> None:
         stage = Stage({CHEAP: [after(1.0, reply_of()) for _ in range(3)]}, policy=policy(each))
         order: list[str] = []
 
-        async def one(name: str, at_s: float) -> None:
+        async def one(name: str, at_s: float, output_tokens_max: int | None) -> None:
             await asyncio.sleep(at_s)
-            await ask(stage)
+            await ask(stage, output_tokens_max=output_tokens_max)
             order.append(name)
 
-        # The third comes just as the money is back, when the second has not tried again yet.
-        await asyncio.gather(one("first", 0), one("second", 0.5), one("third", 1.0))
-        assert order == ["first", "second", "third"]
+        await asyncio.gather(one("first", 0, None), one("second", 0.2, None), one("small", 0.4, 1))
+        assert order == ["first", "second", "small"]
 
     leap(story())
 
@@ -282,7 +286,7 @@ def test_queue_waits_for_the_next_window_too() -> None:
             {CHEAP: [reply_of(), reply_of()]},
             policy=policy(each, upstream=replace(policy().upstream, deadline_s=7_200)),
         )
-        claims = stage.treasury.purse_of(stage.policy, NOBODY, (await subject(stage))).claims
+        claims = await claims_in(stage)
         await spend(stage, CHEAP_HOLD, *claims)
         await ask(stage)
         window = claims[0].windows[1]
@@ -450,6 +454,20 @@ def test_a_retry_waits_for_the_hold_before_it_to_go_back() -> None:
     leap(story())
 
 
+def test_a_retry_waits_for_a_slow_store_to_take_the_hold_back() -> None:
+    each = budget(least(CHEAP_OUT))
+
+    async def story() -> None:
+        store = Flaky()
+        store.slow = "void"
+        script = {CHEAP: [ProviderUnavailableError("busy"), reply_of()], DEAR: []}
+        stage = Stage(script, policy=policy(each), budgets=store)
+        await ask(stage)
+        assert stage.vendor.asked == [CHEAP, CHEAP]
+
+    leap(story())
+
+
 def test_a_fallback_without_money_leaves_the_vendors_failure() -> None:
     each = budget(CHEAP_HOLD)
 
@@ -489,12 +507,13 @@ class Flaky(MemoryBudgets):
         super().__init__(LoopClock())
         self.fails: list[str] = []
         self.pause_s = 0.0
+        self.slow = ""
         self.told: list[str] = []
 
     async def _pass(self, name: str) -> None:
         self.told.append(name)
-        if self.pause_s:
-            await asyncio.sleep(self.pause_s)
+        if self.pause_s or name == self.slow:
+            await asyncio.sleep(self.pause_s or 0.9)
         if name in self.fails:
             self.fails.remove(name)
             raise BudgetStoreUnavailableError("away")
@@ -595,5 +614,107 @@ def test_a_stream_says_what_is_left_and_is_charged_when_it_ends() -> None:
         assert stream.bill is not None
         assert stream.bill.budget_remaining_nanousd == CHEAP_HOLD
         assert await stands(stage, each) == (USAGE_COST, 0)
+
+    leap(story())
+
+
+def sliced(each: Budget, **changes: Any) -> Policy:
+    """The cheap model stops billing when its connection closes."""
+    made = policy(each, **changes)
+    models = {**made.models, CHEAP: replace(made.models[CHEAP], bills_after_disconnect=False)}
+    return replace(made, models=models)
+
+
+SLICE = SLICE_TOKENS * CHEAP_OUT
+FIRST_HOLD = INPUT_HOLD + 2 * SLICE
+
+
+def long_answer(pieces: int) -> ScriptedStream:
+    """Pieces of 512 bytes with a pause after each, then its end and its usage."""
+    usage = Usage(TokenUsage(input_uncached=100, output_text=pieces * 128))
+    said: list[Any] = [part for _ in range(pieces) for part in (TextDelta("word " * 102 + "wo"), 0.1)]
+    return ScriptedStream([StreamStart("m", "x"), *said, Finish("stop"), UsageReport(usage)])
+
+
+def test_a_model_that_stops_billing_is_held_in_slices_before_what_they_pay_for_goes_out() -> None:
+    each = budget(100 * MILLION)
+
+    async def story() -> None:
+        stage = Stage({CHEAP: [long_answer(12)]}, policy=sliced(each))
+        stream = await stage.gateway.open_stream(request_of(is_streamed=True), NOBODY, ANY)
+        assert stage.vendor.calls[0].output_tokens_max == LIMIT
+        seen = 0
+        async for event in stream:
+            if isinstance(event, TextDelta):
+                seen += len(event.text)
+                (balance,) = await stage.store.balances([account_of(each)])
+                paid = (balance.held_nanousd - INPUT_HOLD) // CHEAP_OUT
+                assert paid >= min(LIMIT, seen + SLICE_TOKENS), "a slice ahead of what went out, up to the limit"
+        assert seen == 12 * 512
+        assert stage.ledger.intents()[0].hold_nanousd == CHEAP_HOLD
+        assert await stands(stage, each) == (100 * 1_000 + 12 * 128 * CHEAP_OUT, 0)
+
+    leap(story())
+
+
+def test_a_stream_whose_money_ends_is_ended_cleanly_with_its_usage() -> None:
+    each = budget(FIRST_HOLD + SLICE - 1)
+
+    async def story() -> None:
+        source = long_answer(40)
+        stage = Stage({CHEAP: [source]}, policy=sliced(each))
+        stream = await stage.gateway.open_stream(request_of(is_streamed=True), NOBODY, ANY)
+        events = await read_all(stream)
+        assert events[-1] == Finish("length")
+        assert [type(event) for event in events[:-1]] == [StreamStart, TextDelta, TextDelta]
+        assert source.closes > 0
+        (settlement,) = stage.ledger.settlements()
+        assert (settlement.outcome, settlement.finish_reason, settlement.error_code) == (
+            "answered", "length", "budget_exhausted",
+        )  # fmt: skip
+        assert stream.usage is not None
+        assert (stream.usage.source, stream.usage.tokens) == ("estimated", settlement.tokens)
+        assert stream.bill is not None
+        assert stream.bill.usage_source == "estimated"
+        settled, held = await stands(stage, each)
+        assert settlement.cost_nanousd <= settled <= FIRST_HOLD
+        assert held == 0
+        assert stage.seen.denied == ["all"]
+
+    leap(story())
+
+
+def test_a_client_that_leaves_such_a_stream_closes_it_at_once() -> None:
+    each = budget(100 * MILLION)
+
+    async def story() -> None:
+        source = long_answer(40)
+        stage = Stage({CHEAP: [source]}, policy=sliced(each))
+        stream = await stage.gateway.open_stream(request_of(is_streamed=True), NOBODY, ANY)
+        await anext(stream)
+        await anext(stream)
+        await stream.aclose()
+        assert source.at < 6
+        assert source.closes > 0
+        settled, held = await stands(stage, each)
+        assert held == 0
+        assert settled <= INPUT_HOLD + 512 * CHEAP_OUT
+        assert stage.ledger.settlements()[0].outcome == "client_left"
+
+    leap(story())
+
+
+def test_only_what_is_streamed_is_held_in_slices() -> None:
+    each = budget(100 * MILLION)
+
+    async def story() -> None:
+        stage = Stage({CHEAP: [reply_of(), reply_of()]}, policy=sliced(each))
+        answer = await ask(stage)
+        assert answer.bill.budget_remaining_nanousd == each.limit_nanousd - CHEAP_HOLD
+        await stage.treasury.catch_up(1.0)
+        stage.policy = replace(stage.policy, cascade=Cascade(("empty",), buffers_streams=True))
+        stream = await stage.gateway.open_stream(request_of(is_streamed=True), NOBODY, ANY)
+        assert stream.budget_remaining_nanousd == each.limit_nanousd - CHEAP_HOLD - USAGE_COST
+        await stream.aclose()
 
     leap(story())
