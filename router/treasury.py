@@ -91,9 +91,9 @@ class Treasury:
 
     def purse_of(self, policy: Policy, caller: Caller, subject: Subject) -> Purse | None:
         """What the request may spend; None where no budget limits it."""
-        budgets = policy.budgets + caller.limits
-        if not budgets:
+        if not policy.budgets and not caller.limits:
             return None
+        budgets = policy.budgets + caller.limits
         owners = Owners(
             team=subject.team,
             project=subject.project,

@@ -84,6 +84,7 @@ def show(policy: Policy) -> None:
         f"policy {policy.name}: sound\n"
         f"  premium  {policy.premium}\n"
         f"  tiers    {tiers}; {policy.default_tier} where a request names none\n"
-        f"  rules    {rules}\n\n"
+        f"  rules    {rules}\n"
+        f"  budgets  {', '.join(each.name for each in policy.budgets) or 'none'}\n\n"
         f"{table_text(list(rows[0]), cells, left=('model', 'provider_model', 'tier'))}"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from router.chat import Image, Message, Text
-from router.config.load import load_policy
+from router.config.load import load_policy, parse_policy
 from router.config.prices import load_catalog
 from router.config.settings import shipped_policy
 from router.decide import decide
@@ -73,6 +73,17 @@ def test_default_goes_down_to_the_cheapest_of_three_vendors() -> None:
     decision = decided("default", quality=alike)
     cheapest = min(decision.candidates, key=lambda each: each.expected_cost_nanousd)
     assert decision.model == cheapest.model != "claude-opus"
+
+
+def test_the_budgets_that_default_proposes_are_sound_and_strict_has_its_own() -> None:
+    text = shipped_policy("default").read_text()
+    before, marked, proposed = text.partition("# budgets:\n")
+    assert marked
+    asked = before + "budgets:\n" + proposed.replace("# ", "")
+    budgets = parse_policy(asked.encode(), "default.yaml", CATALOG, date(2026, 11, 25)).budgets
+    assert [(each.name, each.is_hard) for each in budgets] == [("company-month", True), ("team-day", True)]
+    assert POLICIES["default"].budgets == ()
+    assert {each.scope for each in POLICIES["strict"].budgets} == {"all", "team", "session", "request"}
 
 
 def test_strict_keeps_legal_at_premium() -> None:
