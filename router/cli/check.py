@@ -71,6 +71,7 @@ def summary_of(policy: Policy) -> dict[str, object]:
         "default_tier": policy.default_tier,
         "models": [_row(model) for model in policy.models.values()],
         "rules": [rule.name for rule in policy.rules],
+        "budgets": [budget.name for budget in policy.budgets],
     }
 
 
