@@ -269,13 +269,14 @@ class Admission:
         model: str,
         policy: Policy,
         *,
+        may_slice: bool = False,
         floor: Floor = "least",
         is_first_in_line: bool = False,
     ) -> Hold | Denial:
         """Hold the attempt's worst case, or what the budgets leave of it, and write it down.
 
-        A denial writes nothing. Raises LedgerUnavailableError and BudgetStoreUnavailableError: then no vendor may be
-        called.
+        ``may_slice`` where the answer is forwarded as it comes, so that it can be ended when money ends. A denial
+        writes nothing. Raises LedgerUnavailableError and BudgetStoreUnavailableError: then no vendor may be called.
         """
         candidate = decision.candidate(model)
         if decision.reason == "cascade":
@@ -289,7 +290,7 @@ class Admission:
         )
         cover: Cover | None = None
         if account.purse is not None and worst_nanousd > 0:
-            sought = sought_for(candidate, chosen, policy, request, floor, may_slice=not decision.is_cascaded)
+            sought = sought_for(candidate, chosen, policy, request, floor, may_slice=may_slice)
             found = await self._covered(account, decision, sought, policy, is_first_in_line=is_first_in_line)
             if isinstance(found, Denial):
                 return found

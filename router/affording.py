@@ -88,7 +88,14 @@ class Affording:
     async def _held(self, model: str, floor: Floor, ticket: Ticket | None) -> Hold | Denial:
         job = self.job
         return await self.admission.hold(
-            job.account, job.request, job.decision, model, job.policy, floor=floor, is_first_in_line=ticket is not None
+            job.account,
+            job.request,
+            job.decision,
+            model,
+            job.policy,
+            may_slice=job.may_slice,
+            floor=floor,
+            is_first_in_line=ticket is not None,
         )
 
     async def _decided(self, floor: Floor, ticket: Ticket | None) -> Hold | Denial:

@@ -87,7 +87,7 @@ def sought_for(
     least = min(limit, policy.limits.output_tokens_least)
     if floor == "expected":
         least = min(limit, max(least, candidate.output_tokens))
-    is_sliced = may_slice and request.is_streamed and not model.bills_after_disconnect
+    is_sliced = may_slice and not model.bills_after_disconnect
     if is_sliced:
         most = min(limit, 2 * SLICE_TOKENS)
         return Sought(pricing, limit, pricing.of(min(least, most)), pricing.of(most), is_sliced)

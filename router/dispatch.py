@@ -104,6 +104,7 @@ class Dispatch:
         """The first answer that passes the cascade's checks, else the last one; those before it are charged."""
         plan, account = job.decision.cascade, job.account
         assert plan is not None
+        job.is_whole = True
         deadline_s, checks = self._deadline_s(job), checks_for(plan.verify, job.request)
         models, first = self._awake(job), None
         if account.purse is not None:
@@ -176,10 +177,19 @@ class Dispatch:
 
     async def _hold(self, job: Job, model: str) -> Hold | Denial:
         """The hold of an attempt that follows others, whose own holds may still be on their way back."""
-        hold = await self.admission.hold(job.account, job.request, job.decision, model, job.policy)
+        ask = partial(
+            self.admission.hold,
+            job.account,
+            job.request,
+            job.decision,
+            model,
+            job.policy,
+            may_slice=job.may_slice,
+        )
+        hold = await ask()
         if isinstance(hold, Denial) and not hold.is_settled:
             await self.admission.treasury.catch_up(CATCH_UP_S)
-            hold = await self.admission.hold(job.account, job.request, job.decision, model, job.policy)
+            hold = await ask()
         return hold
 
     def _denied(self, job: Job, denial: Denial) -> RouterError:

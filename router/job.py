@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Job:
     """One request on its way, with the revision of everything that it was decided under.
 
-    The decision is replaced where budgets have no room for it and say ``downgrade``.
+    The decision is replaced where budgets have no room for it and say ``downgrade``. ``is_whole`` where answers are
+    taken whole, also those that the client gets as a stream.
     """
 
     request: Request
@@ -27,3 +28,9 @@ class Job:
     account: Account
     policy: Policy
     deployments: Mapping[str, Deployment]
+    is_whole: bool = False
+
+    @property
+    def may_slice(self) -> bool:
+        """Whether the answer is forwarded as it comes."""
+        return self.request.is_streamed and not self.is_whole

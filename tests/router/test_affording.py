@@ -718,3 +718,20 @@ def test_only_what_is_streamed_is_held_in_slices() -> None:
         await stream.aclose()
 
     leap(story())
+
+
+def test_a_stream_that_is_buffered_for_checks_is_not_held_in_slices_when_it_is_downgraded() -> None:
+    each = downgrading(INPUT_HOLD + 600 * 500)
+
+    async def story() -> None:
+        made = policy(each, cascade=Cascade(("empty",), buffers_streams=True))
+        tiny = replace(model_of("tiny", input_usd="1", output_usd="0.5"), bills_after_disconnect=False)
+        stage = Stage({"tiny": [reply_of()]}, policy=replace(made, models={**made.models, "tiny": tiny}))
+        stage.losses["anthropic/tiny"] = 0.3
+        stream = await stage.gateway.open_stream(request_of(is_streamed=True), NOBODY, ANY)
+        assert stream.decision.reason == "budget_downgrade"
+        (call,) = stage.vendor.calls
+        assert call.output_tokens_max == 600, "what is held, and no more: it may bill all of that"
+        await stream.aclose()
+
+    leap(story())
