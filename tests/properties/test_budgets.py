@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +17,7 @@ from router.budgets import Budget, Claim
 from router.budgets.windows import ENDLESS
 from router.catalog import cost_nanousd, hold_nanousd, output_tokens_within
 from router.chat import Finish, StreamStart, TextDelta, UsageReport
+from router.clock import SystemClock
 from router.errors import (
     BudgetStoreUnavailableError,
     ProviderError,
@@ -23,6 +27,7 @@ from router.errors import (
     RouterError,
 )
 from router.policy import Cascade
+from router.stores.budgets import open_budgets
 from router.stores.budgets.memory import MemoryBudgets
 from router.tokens import TokenUsage, Usage
 from tests.builders import model_of, policy_of, request_of
@@ -262,3 +267,29 @@ async def die(stage: Stage, wire: Wire, tasks: list[asyncio.Task[None]], at_s: f
     await asyncio.gather(*tasks, return_exceptions=True)
     await stage.background.aclose(0.0)
     await stage.treasury.aclose(0.0)
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+async def test_cut_off_at_any_moment_no_hold_stays_on_disk(is_streamed: bool) -> None:
+    limit, charged, called = 10**12, 0, 0
+    with TemporaryDirectory() as folder:
+        store = await open_budgets(None, home=Path(folder), clock=SystemClock())
+        for moment in range(60):
+            script = {name: [ScriptedStream() if is_streamed else reply_of()] for name in (CHEAP, DEAR)}
+            stage = Stage(script, policy=policy(limit, "reject", has_cascade=False), budgets=store)
+            task = asyncio.ensure_future(one(stage, is_streamed, 0.0))
+            if moment < 20:
+                for _ in range(moment):
+                    await asyncio.sleep(0)
+            else:
+                await asyncio.sleep((moment - 20) * 0.0002)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await stage.background.aclose(10.0)
+            await stage.treasury.aclose(10.0)
+            charged += sum(each.charged_nanousd for each in stage.ledger.settlements())
+            called += len(stage.vendor.calls)
+        for each in await store.balances(claims(limit)):
+            assert (each.held_nanousd, each.settled_nanousd) == (0, charged)
+        await store.aclose()
+    assert called > 5
