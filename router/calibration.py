@@ -375,11 +375,17 @@ def chosen_by(calibration: Calibration, labels: Labels, tolerance: float) -> Arr
     return chosen_at(predicted_losses(labels.quality, shifts), limits, labels, covers)
 
 
-def why_not_replace(before: Mapping[float, Outcome], after: Mapping[float, Outcome]) -> str | None:
+def why_not_replace(
+    former: Calibration, fitted: Fit, before: Mapping[float, Outcome], after: Mapping[float, Outcome]
+) -> str | None:
     """Why a version should stay instead of the one that follows, by what both came to on the same prompts; else None.
 
-    It stays where its bound keeps a tolerance that the other's does not, and where it keeps them all and saves more.
+    It stays where it has labels enough for a tolerance and the other has not, where its bound keeps one that the
+    other's does not, and where it keeps them all and saves more.
     """
+    bare = [t for t in after if former.threshold(t) is not None and t not in fitted.thresholds]
+    if bare:
+        return f"it has labels enough for {', '.join(f'{t:g}' for t in bare)}, the new one has not"
     lost = [t for t in after if after[t].loss_high > t >= before[t].loss_high]
     if lost:
         return f"its bound is within {', '.join(f'{t:g}' for t in lost)}, that of the new one is not"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ from router.calibration import (
     support_floor_of,
     why_not_replace,
 )
+from router.catches import Judged, catches_of
+from router.cli.calibrate_text import shown
 from router.cli.graded import read_graded
 from router.cli.table import table_text
 from router.clock import SystemClock
@@ -40,6 +43,7 @@ from router.decide import weights_of
 from router.errors import ConfigError
 from router.features import features_of
 from router.money import usd_of
+from router.policy import CHECK_NAMES
 from router.prompt import prompt_view_of, sizes_of
 from router.quality import load_quality_model
 
@@ -51,9 +55,6 @@ if TYPE_CHECKING:
     from router.cli.graded import Dataset
     from router.policy import Policy
     from router.quality import QualityModel
-
-# One side of a held-back mean may exceed the tolerance by chance; what exceeds it at all is not taken over unasked.
-COLUMNS = ("tolerance", "promise", "threshold", "loss", "95 % bound", "routed", "saved USD", "of", "labels needed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ def calibrate(dataset: str, terms: Terms, live: dict[str, Any] | None = None) ->
     former = former_of(setting, labels.models[0])
     came = {} if former is None else {t: outcome_of(usable, chosen_by(former, usable, t)) for t in asked}
     broken = [t for t in asked if kept[t].loss > t]
-    kept_back = why_not_replace(came, kept) if came else None
+    kept_back = None if former is None else why_not_replace(former, fitted, came, kept)
     has_any = any(t in fitted.thresholds for t in asked)
     after = after_rows(fitted, kept, count)
     saved: Path | None = None
@@ -211,10 +212,34 @@ def calibrate(dataset: str, terms: Terms, live: dict[str, Any] | None = None) ->
         "before": before_rows(usable, losses[inside], limits[inside], asked),
         "former": None if former is None else former.id, "former_rows": former_rows(former, came),
         "after": after, "not_kept": broken, "former_stays": kept_back,
-        "saved": None if saved is None else str(saved), "live": live,
+        "saved": None if saved is None else str(saved), "live": live, "checks": checks_of(read, setting.policy),
     }  # fmt: skip
     typer.echo(json.dumps(result, indent=2) if terms.as_json else shown(result, has_any=has_any))
     return 0 if saved is not None and not read.findings else 1
+
+
+def checks_of(read: Dataset, policy: Policy) -> dict[str, dict[str, object]]:
+    """What the cascade's checks catch among the graded answers whose texts are there, by the policy's name."""
+    names = {model.provider_model: name for name, model in policy.models.items() if name != policy.premium}
+    verify = CHECK_NAMES if policy.cascade is None else policy.cascade.verify
+    answers = [
+        Judged(names[model], each.scores[model], each.request, text, reason)  # type: ignore[arg-type]  # read as one
+        for each in read.prompts
+        for model, (text, reason) in each.answers.items()
+        if model in names and model in each.scores
+    ]
+    return {
+        model: {
+            "bad": each.bad,
+            "caught": each.caught,
+            "catch_rate": None if each.share is None else round(each.share, 4),
+            "catch_rate_low": math.floor(each.share_low * 1e4) / 1e4,
+            "good": each.good,
+            "false_alarms": each.false_alarms,
+            "by_check": dict(each.by_check),
+        }
+        for model, each in catches_of(answers, verify).items()
+    }
 
 
 def former_of(setting: Setting, premium: str) -> Calibration | None:
@@ -268,41 +293,6 @@ def about_of(dataset: str, labels: Labels, policy: Policy, after: list[dict[str,
         "policy_revision": policy.revision,
         "held_back": after,
     }
-
-
-def shown(result: dict[str, Any], *, has_any: bool) -> str:
-    """The result for people."""
-    lines = [
-        f"{result['workload']} ({result['match']}): {result['prompts']} prompts, {result['labels']} with a loss",
-        "",
-    ]
-    titles = (
-        ("before: the shipped calibration", "before"),
-        (f"in force: {result['former']}", "former_rows"),
-        ("after, on answers held back from the fit", "after"),
-    )
-    for title, key in titles:
-        if not result[key]:
-            continue
-        rows = [
-            (
-                f"{each['tolerance']:g}", each["promise"], each["threshold"], f"{each['loss']:.4f}",
-                f"{each['loss_high']:.4f}",
-                f"{each['routed_share']:.1%}", each["saved_usd"], each["premium_cost_usd"], str(each["labels_needed"]),
-            )
-            for each in result[key]
-        ]  # fmt: skip
-        lines += [title, table_text(COLUMNS, rows, ("promise",)), ""]
-    if result["saved"]:
-        lines.append(f"in force within a second: {result['saved']}")
-    elif not has_any:
-        lines.append("nothing is changed: too few labels for any of these tolerances")
-    elif result["former_stays"] and not result["not_kept"]:
-        lines.append(f"{result['former']} stays: {result['former_stays']}; --force replaces it")
-    else:
-        broken = ", ".join(f"{t:g}" for t in result["not_kept"])
-        lines.append(f"nothing is changed: the held-back loss exceeds the tolerance at {broken}; --force takes it over")
-    return "\n".join(lines)
 
 
 def show_list(*, home: str | None, as_json: bool) -> int:

@@ -17,16 +17,20 @@ from router.errors import ConfigError, RequestError
 from router.server.openai_parse import parse_chat
 
 Resolve = Callable[[str], str | None]
-ROW_FIELDS = frozenset({"prompt", "messages", "prompt_id", "group", "model", "score", "better", "worse", "scores"})
+ROW_FIELDS = frozenset(
+    {"prompt", "messages", "prompt_id", "group", "model", "score", "better", "worse", "scores", "tie", "answers"}
+)
+FINISH_REASONS = ("stop", "length", "content_filter")
 
 
 @dataclass(slots=True)
 class Graded:
-    """One prompt with the scores 0..1 of its answers, by ``provider_model``."""
+    """One prompt with the scores 0..1 of its answers, by ``provider_model``, and the texts of those that were given."""
 
     request: Request
     group: str
     scores: dict[str, float] = field(default_factory=dict)
+    answers: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ def _rows_of(path: str, text: str) -> Iterator[tuple[int, Mapping[str, Any] | Ba
 def _take(row: Mapping[str, Any], found: dict[str, Graded], resolve: Resolve) -> None:
     """Add what one line says. Raises BadLineError, and then adds nothing."""
     scores = {_model_of(name, resolve): _score_of(value) for name, value in _scores_of(row).items()}
+    answers = {_model_of(name, resolve): value for name, value in _answers_of(row)}
     request, text = _request_of(row)
     known = found.get(text)
     if known is not None and any(known.scores.get(name, score) != score for name, score in scores.items()):
@@ -90,6 +95,7 @@ def _take(row: Mapping[str, Any], found: dict[str, Graded], resolve: Resolve) ->
         group = str(row.get("group") or re.sub(r"\s+", " ", text.casefold()).strip())
         known = found[text] = Graded(request, group)
     known.scores.update(scores)
+    known.answers.update(answers)
 
 
 def _scores_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +103,11 @@ def _scores_of(row: Mapping[str, Any]) -> dict[str, Any]:
         if "better" not in row or "worse" not in row:
             raise BadLineError("a preference needs `better` and `worse`, two models")
         return {str(row["better"]): 1.0, str(row["worse"]): 0.0}
+    if "tie" in row:
+        sides = row["tie"].split(",") if isinstance(row["tie"], str) else row["tie"]
+        if not isinstance(sides, list) or len(sides) != 2:  # noqa: PLR2004  # a pair
+            raise BadLineError("a `tie` names two models")
+        return {str(each).strip(): 1.0 for each in sides}
     if "model" in row or "score" in row:
         if "model" not in row or "score" not in row:
             raise BadLineError("a graded answer needs `model` and `score`")
@@ -107,6 +118,20 @@ def _scores_of(row: Mapping[str, Any]) -> dict[str, Any]:
             "holds no score: give `scores`, a model each, or `model` and `score`, or `better` and `worse`"
         )
     return {str(name): value for name, value in stated.items()}
+
+
+def _answers_of(row: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """The texts of answers, each with how it ended: a text alone, or ``{text, finish_reason}``."""
+    stated = row.get("answers", {})
+    if not isinstance(stated, dict):
+        raise BadLineError("`answers` must be an object of models and texts")
+    for name, value in stated.items():
+        text, reason = (
+            (value.get("text"), value.get("finish_reason", "stop")) if isinstance(value, dict) else (value, "stop")
+        )
+        if not isinstance(text, str) or reason not in FINISH_REASONS:
+            raise BadLineError(f"an answer must be a text, or a `text` and one of {', '.join(FINISH_REASONS)}")
+        yield str(name), (text, reason)
 
 
 def _model_of(name: str, resolve: Resolve) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.catalog import hold_nanousd
 from router.chat import Text
+from router.cli.graded import FINISH_REASONS
 from router.cli.live_journal import Done, Journal
 from router.errors import ConfigError, ProviderError, ProviderRejectedError, ProviderTimeoutError, RouterError
 from router.judge import comparison_of, judge_of, parse_verdict, preference_of, scores_of
@@ -252,7 +253,7 @@ class LiveRun:
             found = await self.gateway.admission.ledger.request(decision_id) if decision_id is not None else None
             return Done(0 if found is None else found[0].cost_nanousd, None, error.code)
         text = "".join(part.text for part in answer.reply.parts if isinstance(part, Text))
-        return Done(answer.bill.cost_nanousd, text)
+        return Done(answer.bill.cost_nanousd, text, None, answer.reply.finish_reason)
 
 
 # A vendor that refused will refuse again, and one that was late may have billed: neither is asked once more.
@@ -298,24 +299,31 @@ def graded_of(prompts: Sequence[Prompt], plan: Plan, journal: Journal) -> Graded
     for prompt in prompts:
         scores: dict[str, float] = {}
         for candidate in plan.judges:
-            said = [text_in(journal, f"{verdict_id(prompt, candidate)}:{order}") for order in ("1", "2")]
+            said = [ended(journal, f"{verdict_id(prompt, candidate)}:{order}") for order in ("1", "2")]
+            first, second = (parse_verdict(each.text or "") if each is not None else None for each in said)
             if None in said:
                 missing += 1
                 continue
-            preference = preference_of(*(parse_verdict(each or "") for each in said))
+            preference = preference_of(first, second)
             if preference is None:
                 unreadable += 1
                 continue
             scores[plan.policy.premium], scores[candidate] = scores_of(preference)
         if scores:
-            rows.append({**prompt.row, "scores": scores})
+            given = {model: ended(journal, answer_id(prompt, model)) for model in scores}
+            answers = {
+                model: {"text": each.text, "finish_reason": each.finish_reason}
+                for model, each in given.items()
+                if each is not None and each.finish_reason in FINISH_REASONS
+            }
+            rows.append({**prompt.row, "scores": scores, "answers": answers})
     return Graded(rows, unreadable, missing)
 
 
-def text_in(journal: Journal, call: str) -> str | None:
-    """The text of a call's last try."""
+def ended(journal: Journal, call: str) -> Done | None:
+    """The try of a call that has a text."""
     found = [journal.done.get(f"{call}#{number}") for number in range(1, TRIES + 1)]
-    return next((each.text for each in found if each is not None and each.text is not None), None)
+    return next((each for each in found if each is not None and each.text is not None), None)
 
 
 def write_graded(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

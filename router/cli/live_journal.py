@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from router.errors import ConfigError
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A call that ended: its cost, and its text, None where it failed with ``error``."""
+    """A call that ended: its cost, its text, None where it failed with ``error``, and how the text ended."""
 
     cost_nanousd: int
     text: str | None
     error: str | None = None
+    finish_reason: str = "stop"
 
 
 @dataclass(slots=True)
@@ -80,7 +81,8 @@ class Journal:
                 self.cut_off[call] = int(row["hold_nanousd"])
             return
         text = row["text"]
-        self.done[call] = Done(int(row["cost_nanousd"]), None if text is None else str(text), row.get("error"))
+        reason = str(row.get("finish_reason", "stop"))
+        self.done[call] = Done(int(row["cost_nanousd"]), None if text is None else str(text), row.get("error"), reason)
         self.cut_off.pop(call, None)
 
     def knows(self, call: str) -> bool:
@@ -100,7 +102,7 @@ class Journal:
 
     def end(self, call: str, done: Done) -> None:
         """The call has ended. Raises ConfigError where that cannot be written."""
-        self._write({"call": call, "cost_nanousd": done.cost_nanousd, "text": done.text, "error": done.error})
+        self._write({"call": call, **asdict(done)})
         self.done[call] = done
         self.held.pop(call, None)
 

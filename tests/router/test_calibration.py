@@ -13,8 +13,10 @@ from router.calibration import (
     NO_LIMIT,
     Calibration,
     Calibrations,
+    Fit,
     Labels,
     Match,
+    Outcome,
     chosen_at,
     fit,
     held_back,
@@ -24,6 +26,7 @@ from router.calibration import (
     shift_of,
     shifted,
     upper_bounds,
+    why_not_replace,
 )
 
 MODELS = ("v/premium", "v/middle", "v/cheap")
@@ -144,3 +147,21 @@ def test_a_tolerance_takes_its_stricter_neighbour() -> None:
     assert [found.threshold(t) for t in (0.05, 0.07, 0.5)] == [0.02, 0.02, NO_LIMIT]
     assert not found.contradicts()
     assert calibration(Match("all"), thresholds={0.1: NO_LIMIT}).contradicts()
+
+
+def test_a_version_stays_only_where_it_is_better_on_the_same_prompts() -> None:
+    former = Calibration("c", 1, Match("all"), "q", "premium", {}, {0.05: 0.1}, 100, 0.0)
+    fitted = Fit(np.zeros(2), np.ones(2, dtype=bool), {0.05: 0.1})
+
+    def outcome(high: float, saved: int) -> Outcome:
+        return Outcome(high / 2, high, 0.5, saved, 1000)
+
+    def why(before: Outcome, after: Outcome, fit: Fit = fitted) -> str | None:
+        return why_not_replace(former, fit, {0.05: before}, {0.05: after})
+
+    assert why(outcome(0.04, 10), outcome(0.06, 900)) == "its bound is within 0.05, that of the new one is not"
+    assert why(outcome(0.04, 90), outcome(0.04, 10)) == "it keeps every tolerance and saves more"
+    assert why(outcome(0.04, 10), outcome(0.04, 10)) is None
+    assert why(outcome(0.06, 90), outcome(0.04, 10)) is None
+    assert why(outcome(0.06, 90), outcome(0.07, 10)) is None
+    assert "labels enough" in str(why(outcome(0.06, 0), outcome(0.01, 90), Fit(fitted.shifts, fitted.covers, {})))

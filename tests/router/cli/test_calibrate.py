@@ -147,3 +147,69 @@ def test_a_match_must_mean_something(folder: Path) -> None:
     name = written(folder, clauses(1))
     for match in ("legal", "rule=none", "team=", "tag:=x"):
         assert run(name, "--match", match).exit_code == EXIT_USAGE
+
+
+def test_a_version_stays_where_the_next_one_is_worse_unless_forced(folder: Path) -> None:
+    assert run(written(folder, clauses(200)), "--workload", "contracts").exit_code == EXIT_OK
+    worse = run(written(folder, clauses(200, flash_fails=0.04)), "--workload", "contracts", "--json")
+    said = json.loads(worse.stdout)
+    assert said["former"] == "contracts@1"
+    assert [row["tolerance"] for row in said["former_rows"]] == [row["tolerance"] for row in said["after"]]
+    assert all(row["loss"] <= row["loss_high"] for row in said["after"])
+    again = run(written(folder, clauses(60)), "--workload", "contracts", "--json")
+    said = json.loads(again.stdout)
+    assert again.exit_code == EXIT_FINDINGS
+    assert said["former_stays"] == "it has labels enough for 0.02, the new one has not"
+    assert not path_of(folder / ".tollgate", "contracts", 3).exists()
+    text = run(written(folder, clauses(60)), "--workload", "contracts").stdout
+    assert "stays:" in text
+    assert "--force replaces it" in text
+    assert run(written(folder, clauses(60)), "--workload", "contracts", "--force").exit_code == EXIT_OK
+
+
+def test_texts_of_answers_say_what_the_checks_catch(folder: Path) -> None:
+    rows = clauses(60, flash_fails=0.3)
+    for row in rows:
+        is_bad = row["scores"]["gemini-flash"] == 0.0
+        row["answers"] = {
+            "gemini-flash": "I'm sorry, but I can't help with that." if is_bad else "It binds.",
+            "claude-opus": {"text": "It binds.", "finish_reason": "stop"},
+        }
+    done = run(written(folder, rows), "--json")
+    checks = json.loads(done.stdout)["checks"]["gemini-flash"]
+    assert checks["bad"] == checks["caught"] == checks["by_check"]["refusal"] > 5
+    assert 0.7 < checks["catch_rate_low"] < checks["catch_rate"] == 1.0
+    assert checks["false_alarms"] == 0
+    text = run(written(folder, rows)).stdout
+    assert f"catch_rate: {{gemini-flash: {checks['catch_rate_low']:.3f}}}" in text
+    assert "can't help" not in text
+
+
+def test_a_tie_and_a_preference_are_grades_in_either_format(folder: Path) -> None:
+    pairs = [{"prompt": f"Question {n}?", "tie": ["claude-opus", "gemini-flash"]} for n in range(30)]
+    pairs += [{"prompt": f"Other {n}?", "better": "claude-opus", "worse": "gemini-flash"} for n in range(30)]
+    said = json.loads(run(written(folder, pairs), "--json").stdout)
+    assert (said["labels"], said["findings"]) == (60, [])
+    (folder / "pairs.csv").write_text(
+        'prompt,better,worse,tie\nOne?,claude-opus,gemini-flash,\nTwo?,,,"claude-opus, gemini-flash"\nThree?,,,one\n'
+    )
+    done = run("pairs.csv", "--json")
+    said = json.loads(done.stdout)
+    assert said["labels"] == 2
+    assert said["findings"] == ["pairs.csv:4: a `tie` names two models"]
+
+
+def test_bad_answers_lines_are_named(folder: Path) -> None:
+    good = clauses(1)[0]
+    rows = [{**good, "answers": []}, {**good, "answers": {"gemini-flash": 5}},
+            {**good, "answers": {"gemini-flash": {"text": "x", "finish_reason": "odd"}}}, good]  # fmt: skip
+    said = json.loads(run(written(folder, rows), "--json").stdout)
+    assert [each.split(":")[1] for each in said["findings"]] == ["1", "2", "3"]
+
+
+def test_feedback_is_shown_and_rolled_back(folder: Path) -> None:
+    assert json.loads(run("--show", "feedback").stdout)["version"] == 0
+    assert "count no more" in run("--rollback", "feedback").stdout
+    said = json.loads(run("--show", "feedback").stdout)
+    assert (said["version"], said["workloads"]) == (1, [])
+    assert isinstance(run(written(folder, clauses(60)), "--workload", "feedback").exception, ConfigError)
