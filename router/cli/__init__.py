@@ -126,7 +126,12 @@ def explain(
     tolerance: Annotated[
         float | None, typer.Option(metavar="X", min=0, max=1, help="Quality tolerance in 0..1; wins over the tier.")
     ] = None,
+    team: Annotated[str | None, typer.Option(metavar="TEAM", help="Whose request it would be.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A tag of the request; may be repeated.")
+    ] = None,
     policy: Policy = None,
+    home: Home = None,
     json: Json = False,
 ) -> None:
     """Explain what would answer a prompt, and why.
@@ -136,7 +141,18 @@ def explain(
     """
     from router.cli.explain import explain_prompt
 
-    raise typer.Exit(explain_prompt(prompt, tier=tier, tolerance=tolerance, policy=policy, as_json=json))
+    raise typer.Exit(
+        explain_prompt(
+            prompt,
+            tier=tier,
+            tolerance=tolerance,
+            policy=policy,
+            as_json=json,
+            team=team,
+            tags=tag or [],
+            home=home,
+        )
+    )
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,20 +13,23 @@ import typer
 from router.chat import Message, Request, Text
 from router.cli.contributions import contributions_of
 from router.cli.table import table_text
+from router.config import calibrations, learned
 from router.config.load import load_policy
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
 from router.decide import decide
 from router.decision import receipt_of
-from router.errors import AdmissionError, ContextLengthExceededError, UnknownQualityTierError
+from router.errors import AdmissionError, ConfigError, ContextLengthExceededError, UnknownQualityTierError
 from router.money import usd_of
 from router.policy import Caller, Terms
 from router.prompt import prompt_view_of, sizes_of
 from router.quality import load_quality_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    from router.calibration import Adjustment, Calibrations, Match
     from router.cli.contributions import Contribution
     from router.decision import Candidate, Decision
     from router.policy import Policy
@@ -68,18 +71,37 @@ WHY_NOT = {
 PREFIXES = {"lacks": "lacks", "refuses": "refuses", "rule": "kept out by the rule", "wire": "its API cannot say"}
 
 
-def explain_prompt(prompt: str, *, tier: str | None, tolerance: float | None, policy: str | None, as_json: bool) -> int:
+def explain_prompt(
+    prompt: str,
+    *,
+    tier: str | None,
+    tolerance: float | None,
+    policy: str | None,
+    as_json: bool,
+    team: str | None = None,
+    tags: Sequence[str] = (),
+    home: str | None = None,
+) -> int:
     """Decide and print; returns 0, or 1 where nothing may serve the prompt. Raises BadParameter and ConfigError."""
     text = sys.stdin.buffer.read().decode("utf-8", "replace") if prompt == "-" else prompt
     if tolerance is not None and not 0 <= tolerance <= 1:
         raise typer.BadParameter("must be a number in 0..1", param_hint="--tolerance")
-    settings = load_settings(policy=policy)
+    settings = load_settings(policy=policy, home=home)
     loaded = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
     request = request_of(text)
-    terms = Terms(quality_tier=tier, tolerance=tolerance)
+    terms = Terms(quality_tier=tier, tolerance=tolerance, tags=tags_of(tags))
     quality = load_quality_model(None)
+    in_force = calibrations_in(settings.home, quality)
     try:
-        decision = decide(request, Caller(), terms, loaded, quality, decision_id="dec_explained")
+        decision = decide(
+            request,
+            Caller(team=team),
+            terms,
+            loaded,
+            quality,
+            decision_id="dec_explained",
+            calibrations=in_force,
+        )
     except UnknownQualityTierError as error:
         raise typer.BadParameter(error.message, param_hint="--tier") from None
     except (AdmissionError, ContextLengthExceededError) as error:
@@ -93,6 +115,40 @@ def explain_prompt(prompt: str, *, tier: str | None, tolerance: float | None, po
     else:
         print(text_of(decision, focus, moved))  # noqa: T201  # this command's output
     return 0
+
+
+def tags_of(texts: Sequence[str]) -> dict[str, str]:
+    """Tags of ``name=value``. Raises BadParameter."""
+    pairs = [text.partition("=") for text in texts]
+    if any(not name or not sign for name, sign, _ in pairs):
+        raise typer.BadParameter("must be NAME=VALUE", param_hint="--tag")
+    return {name: value for name, _, value in pairs}
+
+
+def calibrations_in(home: Path, quality: QualityModel) -> Calibrations:
+    """What labels have put in force; what is refused is said on standard error."""
+    loaded = calibrations.load(home, quality.revision)
+    refused = list(loaded.refused)
+    moved: Mapping[Match, Adjustment] = {}
+    try:
+        newest = learned.read_newest(home)
+        moved = newest.adjustments if newest.quality_revision == quality.revision else {}
+    except ConfigError as error:
+        refused.append(error.message)
+    for why in refused:
+        print(f"refused: {why}", file=sys.stderr)  # noqa: T201  # this command's output
+    return replace(loaded.calibrations, adjustments=moved)
+
+
+def promise_line(decision: Decision) -> str:
+    """What the tolerance rests on."""
+    needed = decision.labels_needed
+    parts: list[str] = [decision.promise]
+    parts += [f"by {decision.calibration}"] if decision.calibration else []
+    parts += [f"moved by {decision.feedback}"] if decision.feedback and decision.alarm is None else []
+    parts += [f"withdrawn by {decision.feedback}: {decision.alarm}"] if decision.alarm else []
+    parts += [f"{needed} graded prompts of this workload would calibrate it"] if needed else []
+    return ", ".join(parts)
 
 
 def request_of(text: str) -> Request:
@@ -138,6 +194,7 @@ def text_of(decision: Decision, focus: Candidate, moved: Sequence[Contribution])
     return (
         f"{decision.model} answers: {REASONS[decision.reason]} ({decision.reason})\n"
         f"  asked for   {asked} {decision.tolerance:g}; largest predicted loss that keeps it: {threshold}\n"
+        f"  promise     {promise_line(decision)}\n"
         f"  complexity  {decision.complexity:.3f} of 1, support {decision.support:.2f}, nearest kind {decision.kind}\n"
         f"{rules}{_plan(decision)}\n"
         f"{_candidates(decision)}\n\n"

@@ -213,3 +213,19 @@ def test_feedback_is_shown_and_rolled_back(folder: Path) -> None:
     said = json.loads(run("--show", "feedback").stdout)
     assert (said["version"], said["workloads"]) == (1, [])
     assert isinstance(run(written(folder, clauses(60)), "--workload", "feedback").exception, ConfigError)
+
+
+def test_explain_follows_the_calibration_and_says_what_the_tolerance_rests_on(folder: Path) -> None:
+    prompt = clauses(1)[0]["prompt"]
+    asked = ["explain", prompt, "--tolerance", "0.05", "--team", "legal"]
+    before = CliRunner().invoke(app, asked).stdout
+    assert "60 graded prompts of this workload would calibrate it" in before
+    run(written(folder, clauses(120)), "--workload", "contracts", "--match", "team=legal")
+    after = CliRunner().invoke(app, asked).stdout
+    assert "promise     calibrated, by contracts@1" in after
+    assert "gemini-flash answers" in after
+    elsewhere = json.loads(CliRunner().invoke(app, [*asked[:-1], "sales", "--json"]).stdout)
+    assert elsewhere["calibration"] is None
+    path = path_of(folder / ".tollgate", "contracts", 1)
+    path.write_text(path.read_text().replace('"labels": 120', '"labels": 121'))
+    assert "refused:" in CliRunner().invoke(app, asked).stderr
