@@ -19,6 +19,7 @@ COMMANDS = {
     "crash": "a gateway killed under load loses and doubles nothing",
     "kills": "gateways, Redis and PostgreSQL killed under load: nothing missing, doubled or overspent",
     "live": "a live calibration killed and resumed asks nothing twice and keeps its dollar limit",
+    "newcomer": "a workload of a new kind from an empty start: the promise before and after one command",
     "fuzz": "generated requests get no 5xx of our making",
 }
 EXIT_USAGE = 2

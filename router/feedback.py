@@ -91,8 +91,8 @@ class Label:
     is_check: bool = False
 
 
-def labels_of(row: RequestRow, lines: Sequence[Line]) -> list[Label]:
-    """Every label of one request: its feedback, the newest of each voice, and answers that failed a check.
+def labels_of(row: RequestRow, lines: Sequence[Line], until_ms: int = 2**62) -> list[Label]:
+    """Every label of one request up to a moment: the newest word of each voice, and answers that failed a check.
 
     None where the receipt cannot say what was expected: then a score stands beside nothing.
     """
@@ -117,10 +117,16 @@ def labels_of(row: RequestRow, lines: Sequence[Line]) -> list[Label]:
                 )
             )  # fmt: skip
 
-    newest = {Voice(each.key_id, each.source): each for each in lines if isinstance(each, Feedback)}
+    newest = {
+        Voice(each.key_id, each.source): each
+        for each in lines
+        if isinstance(each, Feedback) and each.time_ms <= until_ms
+    }
     for voice, said in newest.items():
         add(row.model, said.time_ms, said.score, voice)
     for end in (each for each in lines if isinstance(each, Settlement) and each.outcome == "escalated"):
+        if end.time_ms > until_ms:
+            continue
         intent = intents.get(end.attempt)
         add(
             None if intent is None else intent.model,

@@ -333,7 +333,7 @@ def roll_back(name: str, *, home: str | None, as_json: bool) -> int:
     if name == learned.NAME:
         version = learned.forget(load_settings(home=home).home, SystemClock().now_ms())
         said = {"rolled_back": name, "in_force": f"{name}@{version}"}
-        text = f"labels up to now count no more, within a minute ({name}@{version}); those that follow do"
+        text = f"labels up to now count no more, within seconds ({name}@{version}); those that follow do"
         typer.echo(json.dumps(said) if as_json else text)
         return 0
     gone, now = store.roll_back(load_settings(home=home).home, name)

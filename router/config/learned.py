@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("tollgate")
 NAME = "feedback"
 FORMAT = 1
-FOLD_S = 60
+FOLD_S = 10
+# Without new labels only their fading moves anything, slowly.
+REFOLD_MS = 600_000
 # A line may reach the store a little after the moment that it bears.
 LATE_MS = 120_000
 # Less than this in log-odds is not worth a version of its own.
@@ -180,12 +182,15 @@ def names_in(policy: Policy) -> dict[str, str]:
 
 
 class FeedbackWatch:
-    """Folds the ledger's labels into what is in force, once a minute, at whole minutes so that replicas agree."""
+    """Folds the ledger's labels into what is in force, at whole tens of seconds, so that replicas agree."""
 
     def __init__(self, home: Path, ledger: Ledger, clock: Clock, quality_revision: str) -> None:
         self._home, self._ledger, self._clock, self._revision = home, ledger, clock, quality_revision
         self._labels: dict[str, list[Label]] = {}
         self._read_ms = 0
+        self._folded_ms = 0
+        self._has_news = False
+        self._calibrations: Calibrations | None = None
         self.refused: str | None = None
         self.learned = self._newest()
 
@@ -205,7 +210,7 @@ class FeedbackWatch:
         return found
 
     async def run(self, in_force: Callable[[], tuple[Policy, Calibrations]], swap: Callable[[], None]) -> None:
-        """Fold every minute until cancelled; ``swap`` is called when something else is in force from now on."""
+        """Fold every few seconds until cancelled; ``swap`` is called when something else is in force from now on."""
         while True:
             try:
                 if await self.fold_once(*in_force()):
@@ -222,16 +227,25 @@ class FeedbackWatch:
         if versions and versions[-1] != before.version:
             self.learned = await asyncio.to_thread(self._newest)  # another process folded, or an operator rolled back
         await self._read_new(now_ms)
-        if self.refused is None and (self._labels or self.learned.adjustments):
+        is_due = (
+            self._has_news
+            or now_ms - self._folded_ms >= REFOLD_MS
+            or self.learned is not before
+            or calibrations is not self._calibrations
+        )
+        if self.refused is None and is_due and (self._labels or self.learned.adjustments):
+            self._has_news, self._folded_ms, self._calibrations = False, now_ms, calibrations
             await asyncio.to_thread(self._fold, policy, calibrations, now_ms)
         return self.learned is not before
 
     async def _read_new(self, now_ms: int) -> None:
         since = max(now_ms - WINDOW_MS, self._read_ms - LATE_MS)
         async for row, lines in self._ledger.labelled(since, now_ms + LATE_MS, limit=LABELS_MAX):
-            found = labels_of(row, lines)
-            if found:
+            # Labels that are younger than this moment come with the next one.
+            found = labels_of(row, lines, now_ms)
+            if found and self._labels.get(row.decision_id) != found:
                 self._labels[row.decision_id] = found
+                self._has_news = True
         self._read_ms = now_ms
         if len(self._labels) > LABELS_MAX:
             newest = sorted(self._labels, key=lambda each: self._labels[each][-1].time_ms)[-LABELS_MAX:]
