@@ -273,14 +273,14 @@ def posterior(rows: Sequence[tuple[float, float, float]], stiffness: float) -> t
 
 
 def _used(mode: float, deviation: float, is_premium: bool) -> float:  # noqa: FBT001  # the one thing that turns the sign
-    """The shift in force: to the safe side what is likely, to the other what is certain, each within its limit.
+    """The shift in force: to the safe side what exceeds one standard deviation, to the other what is certain.
 
-    Safe is down for a candidate and up for premium.
+    Safe is down for a candidate and up for premium; each side has its limit. What a few voices say is within the first.
     """
     sign = 1 if is_premium else -1
     towards = sign * mode
     if towards >= 0:
-        return sign * min(towards, TIGHTEN_MAX)
+        return sign * min(max(towards - deviation, 0.0), TIGHTEN_MAX)
     return sign * max(min(towards + Z_95_ONE_SIDED * deviation, 0.0), -LOOSEN_MAX)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -36,7 +36,7 @@ async def judged(ledger: MemoryLedger, count: int, score: float, *, at: int = ST
     for number in range(count):
         decision_id = f"{name}{number}"
         decision = decide(request_of(), Caller(key_id="k1"), Terms(), POLICY, QUALITY, decision_id=decision_id)  # type: ignore[arg-type]
-        subject = {"team": None, "key_id": "k1", "premium": "premium", "quality_revision": REVISION}
+        subject: dict[str, Any] = {"team": None, "key_id": "k1", "premium": "premium", "quality_revision": REVISION}
         intent = intent_line(decision_id, time_ms=at, model="cheap", **subject)
         receipt = json.loads(json.dumps(receipt_of(decision)))
         await ledger.append(replace(intent, receipt=receipt), settlement_line(decision_id))
