@@ -37,7 +37,7 @@ FOLD_S = 10
 # Without new labels only their fading moves anything, slowly.
 REFOLD_MS = 600_000
 # A line may reach the store a little after the moment that it bears.
-LATE_MS = 120_000
+LATE_MS = 20_000
 # Less than this in log-odds is not worth a version of its own.
 WORTH = 0.02
 VERSIONS_KEPT = 100

@@ -12,9 +12,9 @@ from fastapi.responses import JSONResponse, Response
 
 from router.clock import iso_of
 from router.errors import RequestError
-from router.feedback import LABELS_MAX, labels_of
+from router.feedback import labels_of
 from router.ledger import RequestTotals
-from router.realised import quality_rows, tiers_of
+from router.realised import REQUESTS_MAX, quality_rows, tiers_of
 from router.savings import savings_report
 from router.server.auth import reader_of
 from router.server.decisions import query_of
@@ -66,7 +66,7 @@ async def quality_of(ledger: Ledger, policy: Policy, query: RequestQuery) -> lis
     """What each tier really lost, from the labels of the query's requests."""
     labels = [
         label
-        async for row, lines in ledger.labelled(query.from_ms, LATEST_MS, limit=LABELS_MAX)
+        async for row, lines in ledger.labelled(query.from_ms, LATEST_MS, limit=REQUESTS_MAX)
         if query.holds(row)
         for label in labels_of(row, lines)
     ]
