@@ -220,7 +220,9 @@ class Transitions:
         is_open = known.state == "open"
         for name in known.accounts:
             account = self._touched(name, now_ms)
-            account.settled_nanousd += charge_nanousd - known.charged_nanousd
+            # No bill takes an account out of what a database's integer holds.
+            settled = account.settled_nanousd + charge_nanousd - known.charged_nanousd
+            account.settled_nanousd = min(settled, AMOUNT_NANOUSD_MAX)
             if is_open:
                 account.held_nanousd -= known.held_nanousd
                 account.open_holds -= 1

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from router.budgets import Balance, Claim, Denial, Grant, OpenHold
 
 ANSWER_S = 6.0
+STOPPED = "its writer has stopped"
 
 
 class BudgetWriter(Protocol):

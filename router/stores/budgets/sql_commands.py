@@ -84,7 +84,9 @@ def accounts_of(commands: Iterable[Command]) -> set[str]:
 
 
 def apply(command: Command, state: Transitions, now_ms: int) -> None:
-    """Carry out one command on what was loaded, and note its answer."""
+    """Carry out one command on what was loaded, and note its answer; not where its caller has left meanwhile."""
+    if command.is_abandoned:
+        return
     name = command.reservation_id
     match command.action:
         case "reserve":

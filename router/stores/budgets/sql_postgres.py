@@ -14,7 +14,7 @@ import asyncpg
 import orjson
 
 from router.budgets.transitions import Transitions
-from router.stores.budgets.sql import answer
+from router.stores.budgets.sql import STOPPED, answer
 from router.stores.budgets.sql_commands import (
     EXPIRE_MAX,
     FORGET_EVERY_MS,
@@ -98,6 +98,8 @@ class RowTakenError(Exception):
     """Another gateway created the same row meanwhile: what was decided without it does not count."""
 
 
+# The last is what the driver raises where the server ended a connection while a statement was on its way.
+BROKEN = (*POSTGRES_ERRORS, asyncpg.InternalClientError)
 CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, RowTakenError)
 
 
@@ -111,10 +113,12 @@ class PostgresBudgetWriter:
         self._url = url
         self._clock = clock
         self._queue: list[Command] = []
+        self._batch: list[Command] = []
         self._wake = asyncio.Event()
         self._connection: Any = None
         self._forgotten_ms = 0
         self._is_closing = False
+        self._is_stopped = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="tollgate-budgets")
 
     async def connect(self) -> None:
@@ -123,6 +127,9 @@ class PostgresBudgetWriter:
 
     def put(self, command: Command) -> None:
         """Queue a command."""
+        if self._is_stopped:
+            answer([command], STOPPED)
+            return
         self._queue.append(command)
         self._wake.set()
 
@@ -130,19 +137,30 @@ class PostgresBudgetWriter:
         """Carry out what is queued, then close."""
         self._is_closing = True
         self._wake.set()
-        await self._task
-        self._disconnect()
+        try:
+            await self._task
+        finally:
+            self._disconnect()
 
     async def _run(self) -> None:
+        try:
+            await self._run_until_closed()
+        finally:
+            if self._queue or not self._is_closing:
+                # A bug of ours: whoever comes now must hear of it, instead of waiting for nobody.
+                self._is_stopped = True
+                answer(self._batch + self._queue, STOPPED)
+
+    async def _run_until_closed(self) -> None:
         while self._queue or not self._is_closing:
             if not self._queue:
                 await self._wake.wait()
             self._wake.clear()
             # What this turn of the loop has asked rides along.
             await asyncio.sleep(0)
-            batch = gathered(self._queue)
-            if batch:
-                answer(batch, await self._carry_out(batch))
+            self._batch = gathered(self._queue)
+            if self._batch:
+                answer(self._batch, await self._carry_out(self._batch))
 
     async def _carry_out(self, batch: Sequence[Command]) -> str | None:
         """Commit the batch; the reason in words where that failed.
@@ -158,7 +176,7 @@ class PostgresBudgetWriter:
                 failure = type(error).__name__
             except asyncpg.LockNotAvailableError as error:
                 return f"PostgreSQL: {type(error).__name__}"
-            except POSTGRES_ERRORS as error:
+            except BROKEN as error:
                 self._disconnect()
                 failure = type(error).__name__
                 if is_fresh or isinstance(error, TimeoutError):

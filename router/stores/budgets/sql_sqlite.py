@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from router.budgets.transitions import Transitions
-from router.stores.budgets.sql import answer
+from router.stores.budgets.sql import STOPPED, answer
 from router.stores.budgets.sql_commands import (
     EXPIRE_MAX,
     FORGET_EVERY_MS,
@@ -94,7 +94,7 @@ class SqliteBudgetWriter:
     def _hand_over(self) -> None:
         handed, self._handed = self._handed, []
         if self._is_stopped:
-            answer(handed, "its writer has stopped")
+            answer(handed, STOPPED)
         elif handed:
             self._queue.put(handed)
 
@@ -122,7 +122,7 @@ class SqliteBudgetWriter:
             if not is_sound:
                 # A bug of ours: whoever comes now must hear of it, instead of waiting for nobody.
                 self._is_stopped = True
-                self._tell(batch + waiting, "its writer has stopped")
+                self._tell(batch + waiting, STOPPED)
 
     def _take(self, waiting: list[Command], *, must_wait: bool) -> bool:
         """Take what has queued up; whether the end was among it."""

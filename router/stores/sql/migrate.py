@@ -56,6 +56,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, name: str, now_ms: int, *, m
     if "ledger_schema" in tables:
         (found,) = connection.execute("SELECT MAX(version) FROM ledger_schema").fetchone()
     newest = len(MIGRATIONS["sqlite"])
+    tables = {name for name in tables if not name.startswith("budget_")}  # which have a version of their own
     is_behind = may_migrate and found is not None and found < newest
     if not is_behind and not require_version(found, is_empty=not tables, dialect="sqlite", name=name):
         return newest, newest
