@@ -123,8 +123,17 @@ class Ledger(Protocol):
         """The requests in the query, by time."""
         ...
 
-    async def totals(self, query: RequestQuery, group_by: Sequence[str]) -> tuple[RequestTotals, ...]:
-        """Sums by team, project, key, model, tier, day, hour, minute or ``tag:<name>``; one group without names."""
+    async def totals(
+        self, query: RequestQuery, group_by: Sequence[str], *, most: int | None = None
+    ) -> tuple[RequestTotals, ...]:
+        """Sums by team, project, key, model, tier, day, hour, minute or ``tag:<name>``; one group without names.
+
+        With ``most`` the dearest groups only, the one without any value first among them, and one more for the rest.
+        """
+        ...
+
+    async def spenders(self, prefix: str, *, most: int) -> Mapping[str, Spend]:
+        """The same for the accounts whose id begins so, those with the most money only."""
         ...
 
     async def spend(self, accounts: Sequence[str] | None = None) -> Mapping[str, Spend]:

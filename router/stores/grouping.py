@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from router.errors import RequestError
+from router.ledger import RequestTotals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from router.ledger import RequestRow, RequestTotals
+    from router.ledger import RequestRow
 
 COLUMN_OF_GROUP = {
     "team": "team",
@@ -47,3 +49,21 @@ def group_value_of(row: RequestRow, name: str) -> str | None:
 def in_order(totals: Sequence[RequestTotals]) -> tuple[RequestTotals, ...]:
     """Groups by their values, the unallocated (None) last."""
     return tuple(sorted(totals, key=lambda each: [(value is None, value or "") for value in each.group]))
+
+
+def dearest_of(totals: Sequence[RequestTotals], most: int) -> tuple[RequestTotals, ...]:
+    """The ``most`` dearest groups, the one without any value among them, and one group of no name for the rest."""
+
+    def order(each: RequestTotals) -> tuple[object, ...]:
+        is_named = any(value is not None for value in each.group)
+        return is_named, -each.cost_nanousd, [(value is None, value or "") for value in each.group]
+
+    ordered = sorted(totals, key=order)
+    rest = ordered[most:]
+    if not rest:
+        return tuple(ordered)
+    sums = {name: sum(getattr(each, name) for each in rest) for name in SUMMED}
+    return (*ordered[:most], RequestTotals(group=(), **sums))
+
+
+SUMMED = tuple(each.name for each in fields(RequestTotals) if each.name != "group")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from router.ledger import Feedback, Folio, GuardTrip, RequestTotals, Spend
 from router.stores.encoding import encode_line
-from router.stores.grouping import group_value_of, in_order, require_groups
+from router.stores.grouping import dearest_of, group_value_of, in_order, require_groups
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -57,13 +57,16 @@ class MemoryLedger:
         rows = [row for row in (folio.row() for folio in self._folios.values()) if row is not None]
         return [row for row in rows if query.holds(row)]
 
-    async def totals(self, query: RequestQuery, group_by: Sequence[str]) -> tuple[RequestTotals, ...]:
+    async def totals(
+        self, query: RequestQuery, group_by: Sequence[str], *, most: int | None = None
+    ) -> tuple[RequestTotals, ...]:
         """Sums by group; raises RequestError for an unknown group-by name."""
         require_groups(group_by)
         groups: dict[tuple[str | None, ...], list[RequestRow]] = {} if group_by else {(): []}
         for row in self._rows(query):
             groups.setdefault(tuple(group_value_of(row, name) for name in group_by), []).append(row)
-        return in_order([_totals_of(group, rows) for group, rows in groups.items()])
+        found = [_totals_of(group, rows) for group, rows in groups.items()]
+        return in_order(found) if most is None else dearest_of(found, most)
 
     async def spend(self, accounts: Sequence[str] | None = None) -> Mapping[str, Spend]:
         """What each account was charged and still has open."""
@@ -75,6 +78,11 @@ class MemoryLedger:
                     hold = attempt.hold_nanousd if attempt.is_open else 0
                     found[account] = Spend(settled + attempt.charged_nanousd, still_open + hold)
         return found if accounts is None else {each: found[each] for each in accounts if each in found}
+
+    async def spenders(self, prefix: str, *, most: int) -> Mapping[str, Spend]:
+        """The accounts whose id begins so, those with the most money only."""
+        found = [(account, spend) for account, spend in (await self.spend()).items() if account.startswith(prefix)]
+        return dict(sorted(found, key=lambda each: (-sum(each[1]), each[0]))[:most])
 
     async def trips(self, query: TripQuery, *, limit: int | None = None) -> AsyncIterator[GuardTrip]:
         """Guard trips, newest first."""
@@ -149,4 +157,5 @@ def _totals_of(group: tuple[str | None, ...], rows: Sequence[RequestRow]) -> Req
         premium_low_nanousd=sum(row.premium_low_nanousd for row in rows),
         premium_point_nanousd=sum(row.premium_point_nanousd for row in rows),
         premium_high_nanousd=sum(row.premium_high_nanousd for row in rows),
+        attempts=sum(row.attempts for row in rows),
     )

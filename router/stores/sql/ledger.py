@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from router.errors import LedgerUnavailableError
@@ -12,7 +13,15 @@ from router.stores.encoding import decode_line, encode_line
 from router.stores.grouping import COLUMN_OF_GROUP, MOMENTS, TAG_PREFIX, in_order, require_groups
 from router.stores.sql.labelled import labelled_in
 from router.stores.sql.posting import Entry
-from router.stores.sql.statements import DUE_MAX, GET_SPEND, GET_TRIPS, LINES_OF_DECISION, ROW_NAMES, row_of
+from router.stores.sql.statements import (
+    DUE_MAX,
+    GET_SPEND,
+    GET_SPENDERS,
+    GET_TRIPS,
+    LINES_OF_DECISION,
+    ROW_NAMES,
+    row_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -39,6 +48,7 @@ SUMS = (
     "SUM(premium_low_nanousd)",
     "SUM(premium_point_nanousd)",
     "SUM(premium_high_nanousd)",
+    "SUM(attempts)",
 )
 POSTGRES_MOMENTS = {"day": "YYYY-MM-DD", "hour": 'YYYY-MM-DD"T"HH24":00Z"', "minute": 'YYYY-MM-DD"T"HH24:MI"Z"'}
 # A tag's name is the caller's text: always a parameter, never part of the statement or of a path.
@@ -179,7 +189,9 @@ class SqlLedger:
                 return
             left = None if left is None else left - size
 
-    async def totals(self, query: RequestQuery, group_by: Sequence[str]) -> tuple[RequestTotals, ...]:
+    async def totals(
+        self, query: RequestQuery, group_by: Sequence[str], *, most: int | None = None
+    ) -> tuple[RequestTotals, ...]:
         """Sums by group, exact integers; raises RequestError for an unknown group-by name."""
         require_groups(group_by)
         groups = [self._group(name) for name in group_by]
@@ -187,12 +199,18 @@ class SqlLedger:
         where, values = _where(query)
         await self._caught_up()
         by = f" GROUP BY {', '.join(str(number + 1) for number in range(len(groups)))}" if groups else ""
-        rows = await self.reads.fetch(
-            f"SELECT {', '.join((*groups, *SUMS))} FROM requests WHERE {where}{by}",  # noqa: S608 - names are ours
-            *tags,
-            *values,
+        names = [*(f"g{number}" for number in range(len(groups))), *SUM_NAMES]
+        columns = ", ".join(f"{each} AS {name}" for each, name in zip((*groups, *SUMS), names, strict=True))
+        select = f"SELECT {columns} FROM requests WHERE {where}{by}"  # noqa: S608 - names are ours
+        if most is None or not groups:
+            rows = await self.reads.fetch(select, *tags, *values)
+            return in_order([_totals_of(row, len(groups)) for row in rows])
+        rows = await self.reads.fetch(_dearest(select, len(groups), most), *tags, *values)
+        return tuple(
+            replace(found, group=()) if place > most else found
+            for place, *row in rows
+            for found in [_totals_of(row, len(groups))]
         )
-        return in_order([_totals_of(row, len(groups)) for row in rows])
 
     def _group(self, name: str) -> str:
         if name.startswith(TAG_PREFIX):
@@ -215,6 +233,12 @@ class SqlLedger:
                 some = accounts[start : start + PAGE // 2]
                 marks = ", ".join("?" * len(some))
                 rows += await self.reads.fetch(f"{GET_SPEND} WHERE account IN ({marks})", *some)
+        return {account: Spend(settled, still_open) for account, settled, still_open in rows}
+
+    async def spenders(self, prefix: str, *, most: int) -> Mapping[str, Spend]:
+        """The accounts whose id begins so, those with the most money only."""
+        await self._caught_up()
+        rows = await self.reads.fetch(GET_SPENDERS, len(prefix), prefix, most)
         return {account: Spend(settled, still_open) for account, settled, still_open in rows}
 
     async def trips(self, query: TripQuery, *, limit: int | None = None) -> AsyncIterator[GuardTrip]:
@@ -250,6 +274,23 @@ class SqlLedger:
             *values,
         )
         return rows[0][0] if rows else None
+
+
+SUM_NAMES = tuple(f"s{number}" for number in range(len(SUMS)))
+COST_NAME = SUM_NAMES[SUMS.index("SUM(cost_nanousd)")]
+
+
+def _dearest(select: str, groups: int, most: int) -> str:
+    """The dearest groups of a query by their place, the one without any value first, and a last row of all others."""
+    names = [f"g{number}" for number in range(groups)]
+    nobody = " AND ".join(f"{name} IS NULL" for name in names)
+    order = f"CASE WHEN {nobody} THEN 0 ELSE 1 END, {COST_NAME} DESC, {', '.join(names)}"
+    columns = [f"MIN({name})" for name in names] + [f"SUM({name})" for name in SUM_NAMES]
+    return (
+        f"WITH found AS ({select}), placed AS (SELECT *, ROW_NUMBER() OVER (ORDER BY {order}) AS place FROM found)"  # noqa: S608
+        f" SELECT MIN(place) AS first_place, {', '.join(columns)}, COUNT(*) FROM placed"
+        f" GROUP BY CASE WHEN place <= {most:d} THEN place ELSE {most + 1:d} END ORDER BY first_place"
+    )
 
 
 def _where(query: RequestQuery) -> tuple[str, list[object]]:

@@ -49,6 +49,9 @@ ADD_SPEND = (
     " open_nanousd = budget_spend.open_nanousd + excluded.open_nanousd"
 )
 GET_SPEND = "SELECT account, settled_nanousd, open_nanousd FROM budget_spend"
+GET_SPENDERS = (
+    f"{GET_SPEND} WHERE substr(account, 1, ?) = ? ORDER BY settled_nanousd + open_nanousd DESC, account LIMIT ?"
+)
 GET_TRIPS = (
     "SELECT payload FROM ledger_lines WHERE kind = 'guard' AND time_ms >= ? AND time_ms < ?"
     " ORDER BY time_ms DESC, decision_id DESC"
