@@ -140,6 +140,33 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where guard trips are told: ``secret_env`` names the variable with the secret that signs them."""
+
+    url: str
+    secret_env: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What stops a runaway; the defaults hold where a policy says nothing.
+
+    ``repeats_max`` equal calls pass within ``window_ms``. ``descendants_max`` counts the agents of a lineage,
+    ``depth_max`` how deep they call each other. ``nanousd_per_hour_max`` bounds each lineage and each session, None
+    bounds none. ``rejects_without_state`` refuses requests while what other gateways saw cannot be read.
+    """
+
+    is_on: bool = True
+    window_ms: int = 600_000
+    repeats_max: int = 5
+    depth_max: int = 8
+    descendants_max: int = 200
+    nanousd_per_hour_max: int | None = None
+    rejects_without_state: bool = True
+    webhook: Webhook | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """One revision of the rules; ``revision`` is the sha256 of the file's bytes and the price revision.
 
@@ -164,6 +191,7 @@ class Policy:
     cascade: Cascade | None = None
     budgets: tuple[Budget, ...] = ()
     budget_allowance_nanousd: int | None = None
+    guards: Guards = field(default_factory=Guards)
     keys_file: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -195,7 +223,8 @@ class Terms:
     """What a caller asks of the routing, apart from the content.
 
     ``quality_tier`` and ``tolerance`` are None when not given; the tolerance wins. ``tags`` are the request's own
-    merged over the key's. ``idempotency_key`` is a keyed hash, never the caller's text.
+    merged over the key's. ``idempotency_key`` is a keyed hash, never the caller's text. ``lineage`` is the ticket as it
+    came, which nothing vouches for yet.
     """
 
     quality_tier: str | None = None
@@ -204,3 +233,4 @@ class Terms:
     parent_session_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     idempotency_key: str | None = None
+    lineage: str | None = None

@@ -1,0 +1,24 @@
+"""Guards: what stops a runaway without the client's help, and lets legitimate traffic be."""
+
+from router.guards.events import Event, event_of, plain_of
+from router.guards.keeper import Keeper
+from router.guards.ladder import RUNGS, Action
+from router.guards.rules import GUARDS
+from router.guards.state import Case
+from router.guards.trips import Actor, trip_of
+from router.guards.verdicts import Mark, Verdict
+
+__all__ = [
+    "GUARDS",
+    "RUNGS",
+    "Action",
+    "Actor",
+    "Case",
+    "Event",
+    "Keeper",
+    "Mark",
+    "Verdict",
+    "event_of",
+    "plain_of",
+    "trip_of",
+]

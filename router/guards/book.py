@@ -1,0 +1,261 @@
+"""The book: events folded into records. The same events give the same book, in whichever gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from router.guards.events import Asked, Done, Event
+from router.guards.fingerprints import distance
+from router.guards.state import (
+    CASES_MAX,
+    HOUR_MS,
+    LINKS_MAX,
+    NODES_MAX,
+    OWNERS_MAX,
+    PATTERNS_MAX,
+    RING_MAX,
+    ROOTS_MAX,
+    Bounded,
+    Case,
+    Link,
+    Node,
+    Owner,
+    Pattern,
+    Root,
+)
+from router.guards.volatile import moved_as_clock
+
+if TYPE_CHECKING:
+    from router.guards.events import Ruled
+    from router.policy import Guards
+
+NEAR_BITS = 3
+RETRIES_FIRST = 10.0
+RETRIES_PER_ANSWER = 0.3
+RETRIES_MAX = 100.0
+
+
+class Book:
+    """What this gateway knows of every scope. Bounded (see ``state``); nothing in it is text."""
+
+    def __init__(self) -> None:
+        self.nodes: Bounded[int, Node] = Bounded(NODES_MAX)
+        self.roots: Bounded[int, Root] = Bounded(ROOTS_MAX)
+        self.patterns: Bounded[int, Pattern] = Bounded(PATTERNS_MAX)
+        self.owners: Bounded[int, Owner] = Bounded(OWNERS_MAX)
+        self.cases: Bounded[str, Case] = Bounded(CASES_MAX)
+        self.answers: Bounded[int, Link] = Bounded(NODES_MAX)
+        self.pieces: Bounded[int, Link] = Bounded(LINKS_MAX)
+        self.heads: Bounded[int, Link] = Bounded(NODES_MAX)
+
+    def fold(self, event: Event, bounds: Guards) -> None:
+        """Take an event in; how fast repeats and dollars are forgotten is in the bounds."""
+        if isinstance(event, Asked):
+            self._asked(event, bounds)
+        elif isinstance(event, Done):
+            self._done(event, bounds)
+        else:
+            self._ruled(event)
+
+    def root(self, root: int) -> Root:
+        """The lineage's record, a new one where it is not known."""
+        return self.roots.get(root) or self.roots.put(root, Root())
+
+    def owner(self, owner: int, now_ms: int) -> Owner:
+        """The key's or team's record, a new one where it is not known."""
+        return self.owners.get(owner) or self.owners.put(owner, Owner(since_ms=now_ms))
+
+    def pattern(self, pattern: int) -> Pattern:
+        """The pattern's record, a new one where it is not known."""
+        return self.patterns.get(pattern) or self.patterns.put(pattern, Pattern())
+
+    def is_again(self, pattern: Pattern, event: Asked) -> bool:
+        """Whether a request says the same as the one before it: its times stayed, or went on with the clock."""
+        if not pattern.asked_ms or pattern.stamps == event.stamps:
+            return True
+        return moved_as_clock(pattern.stamps, event.stamps, (event.time_ms - pattern.asked_ms) / 1000)
+
+    def next_node(self, event: Asked) -> Node:
+        """The node of a request, counted on from its parent's."""
+        parent = self.nodes.peek(event.parent) if event.parent else None
+        if parent is None:
+            return Node(
+                event.root,
+                event.depth,
+                1,
+                event.time_ms,
+                kind=event.kind,
+                context_chars=event.turn_chars,
+                opening=event.pattern,
+            )
+        own = event.said_chars or parent.said_chars
+        recurred = sum(turn == event.turn for turn, _, _ in parent.ring)
+        neared = (
+            0
+            if not event.near
+            else sum(
+                near != 0 and call == event.call and distance(near, event.near) <= NEAR_BITS
+                for _, near, call in parent.ring
+            )
+        )
+        is_fed = event.kind == "user" and event.is_fast
+        is_tool = event.kind == "tool"
+        return Node(
+            root=event.root,
+            depth=event.depth,
+            calls=parent.calls + 1,
+            asked_ms=event.time_ms,
+            context_chars=parent.context_chars + own + event.turn_chars,
+            ring=(*parent.ring, (event.turn, event.near, event.call))[-RING_MAX:],
+            seen_streak=(parent.seen_streak + 1 if recurred else 0) if is_tool else parent.seen_streak,
+            error_streak=(parent.error_streak + 1 if event.is_error else 0) if is_tool else parent.error_streak,
+            fed_streak=parent.fed_streak + 1 if is_fed else 0,
+            fed_chars=parent.fed_chars + event.turn_chars if is_fed else 0,
+            own_chars=parent.own_chars + own if is_fed else 0,
+            recurred=recurred if is_tool or event.is_fast else 0,
+            neared=neared if event.is_fast else 0,
+            over_nanousd=parent.over_nanousd,
+            spent_nanousd=parent.spent_nanousd,
+            kind=event.kind,
+        )
+
+    def _asked(self, event: Asked, bounds: Guards) -> None:
+        now_ms, expected = event.time_ms, event.expected_nanousd
+        if event.is_agent:
+            root = self.root(event.root)
+            root.agents += 1
+            root.depth = max(root.depth, event.depth)
+        else:
+            root = self.root(event.root)
+        root.hour.add(expected, now_ms)
+        self._pour(event.root, event.session, expected, now_ms, bounds)
+        node = self.next_node(event)
+        node.spent_nanousd += expected
+        node.over_nanousd = node.over_nanousd + expected if event.is_over else node.over_nanousd // 2
+        if event.whole not in (event.parent, 0) and not (event.parent == 0 and self.nodes.peek(event.whole)):
+            self.nodes.put(event.whole, node)
+        before = self.nodes.peek(event.parent) if event.parent else None
+        if before is not None and before.opening:
+            self.pattern(before.opening).went_on += 1
+        if event.head:
+            self.heads.put(event.head, Link(event.whole, node.spent_nanousd))
+        for digest_ in (event.pattern, event.bare):
+            self._again(self.pattern(digest_), event, bounds.repeats_max / bounds.window_ms)
+        for who in (event.owner, event.team):
+            if who:
+                owner = self.owner(who, now_ms)
+                owner.hour.add(expected, now_ms)
+                owner.day.add(expected, now_ms)
+        owner = self.owner(event.owner, now_ms)
+        owner.attempts += 1
+        if event.is_retry:
+            owner.retries += 1
+            owner.retries_left = max(owner.retries_left - 1, 0.0)
+        elif not event.is_over:
+            owner.fresh.add(expected, now_ms)
+
+    def _pour(self, root: int, session: int, nanousd: int, now_ms: int, bounds: Guards) -> None:
+        """Into the dollars an hour of the lineage and of the session, where the policy bounds them."""
+        if bounds.nanousd_per_hour_max is None:
+            return
+        for each in {root, session} - {0}:
+            self.root(each).bucket.add(nanousd, now_ms, bounds.nanousd_per_hour_max / HOUR_MS)
+
+    def _again(self, pattern: Pattern, event: Asked, per_ms: float) -> None:
+        if self.is_again(pattern, event):
+            pattern.lately.add(1, event.time_ms, per_ms)
+            pattern.day.add(event.expected_nanousd, event.time_ms)
+            if event.is_over:
+                pattern.over.add(event.expected_nanousd, event.time_ms)
+        pattern.stamps, pattern.asked_ms = event.stamps, max(event.time_ms, pattern.asked_ms)
+        pattern.asked += 1
+        pattern.spent_nanousd += event.expected_nanousd
+
+    def _done(self, event: Done, bounds: Guards) -> None:
+        more = event.cost_nanousd - event.expected_nanousd
+        root = self.root(event.root)
+        root.spent_nanousd += event.cost_nanousd
+        root.hour.add(more, event.time_ms)
+        self._pour(event.root, event.session, more, event.time_ms, bounds)
+        if event.session:
+            self.root(event.session).spent_nanousd += event.cost_nanousd
+        for who in (event.owner, event.team):
+            if who:
+                owner = self.owner(who, event.time_ms)
+                owner.spent_nanousd += event.cost_nanousd
+                owner.hour.add(more, event.time_ms)
+                owner.day.add(more, event.time_ms)
+        owner = self.owner(event.owner, event.time_ms)
+        pattern = self.pattern(event.pattern)
+        if event.is_over:
+            pattern.over.add(more, event.time_ms)
+        else:
+            owner.fresh.add(more, event.time_ms)
+        if event.is_answered:
+            pattern.failed = 0
+            owner.retries_left = min(owner.retries_left + RETRIES_PER_ANSWER, RETRIES_MAX)
+        elif event.cost_nanousd > 0:
+            pattern.failed += 1
+        node = self.nodes.get(event.node)
+        if node is not None:
+            node.done_ms, node.said_chars = event.time_ms, event.said_chars
+            node.spent_nanousd = max(node.spent_nanousd + more, 0)
+        if event.said and event.bare:
+            bare = self.pattern(event.bare)
+            bare.same_said = bare.same_said + 1 if bare.said == event.said else 0
+            bare.said = event.said
+        if event.said:
+            self.answers.put(event.said, Link(event.node, event.cost_nanousd))
+        self._link(event)
+
+    def _link(self, event: Done) -> None:
+        """Remember whose words these are; what two lineages say is a phrase, and leads to neither."""
+        for piece in event.pieces:
+            link = self.pieces.get(piece)
+            if link is None or self._is_kin(link.node, event):
+                self.pieces.put(piece, Link(event.node, event.cost_nanousd))
+            else:
+                link.node = 0
+
+    def _is_kin(self, node: int, event: Done) -> bool:
+        known = self.nodes.peek(node)
+        return node == event.node or (known is not None and known.root == event.root)
+
+    def _ruled(self, event: Ruled) -> None:
+        case = self.cases.get(event.scope_id)
+        if case is None:
+            if event.what in ("touch", "close"):
+                return
+            case = self.cases.put(
+                event.scope_id,
+                Case(event.guard, event.guard_id, event.scope, event.quiet_ms, event.time_ms, opened_ms=event.time_ms),
+            )
+        case.team, case.project, case.key_id = event.team, event.project, event.key_id
+        case.asked_ms = max(case.asked_ms, event.time_ms)
+        if event.what == "stop":
+            case.is_stopped, case.probe_ms, case.quiet_ms = True, 0, event.quiet_ms
+            case.guard, case.guard_id = event.guard, event.guard_id
+        elif event.what == "strike":
+            case.strikes += 1
+        elif event.what == "probe":
+            case.probe_ms = event.time_ms
+        elif event.what in ("release", "close"):
+            case.is_stopped, case.strikes, case.probe_ms, case.told, case.exempt_until_ms = False, 0, 0, 0, 0
+            self._forgive(event.scope_id)
+        elif event.what == "exempt":
+            case.is_stopped, case.exempt_until_ms = False, event.until_ms
+            self._forgive(event.scope_id)
+
+    def _forgive(self, scope_id: str) -> None:
+        """What led to the stop counts no more."""
+        kind, _, number = scope_id.partition("-")
+        key = int(number, 16) if number else 0
+        if kind == "pattern":
+            self.patterns.drop(key)
+        elif kind == "lineage":
+            for name, node in self.nodes.items():
+                if node.root == key:
+                    self.nodes.put(name, Node(node.root, 0, kind=node.kind))
+            root = self.roots.peek(key)
+            if root is not None:
+                root.agents, root.depth = 1, 0

@@ -1,0 +1,261 @@
+"""The rules: what leaves the shape of legitimate traffic, by how much, and what it has cost since.
+
+Thresholds that no policy field moves stand here with their reason. Where a rule looks at dollars, it is so that what
+costs little is not worth a stop: the same question from a hundred people on the day of a launch is no runaway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from router.guards.state import scope_id_of
+from router.money import NANO_PER_USD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from router.guards.book import Book
+    from router.guards.events import Asked
+    from router.guards.state import Node, Pattern, Root, Scope
+    from router.policy import Guards
+
+GuardName: TypeAlias = Literal[
+    "exact_repeat",
+    "near_repeat",
+    "no_progress",
+    "context_growth",
+    "lineage_depth",
+    "fan_out",
+    "retry_storm",
+    "dollar_velocity",
+]
+GUARDS: tuple[GuardName, ...] = (
+    "exact_repeat",
+    "near_repeat",
+    "no_progress",
+    "context_growth",
+    "lineage_depth",
+    "fan_out",
+    "retry_storm",
+    "dollar_velocity",
+)
+# What may be spent past a limit before a call is refused: a twentieth of what the key spent on new work in the last
+# hour, between these. On a busy key the same thing from many people is likelier.
+FLOOR_NANOUSD = NANO_PER_USD // 5
+FLOOR_MAX_NANOUSD = NANO_PER_USD
+FLOOR_SHARE = 0.05
+# The first question of a conversation may be a button that everybody presses: where it costs no more than this, and
+# people go on from it with words of their own, which no loop does, more may be spent on it.
+OPENING_NANOUSD = 3 * NANO_PER_USD // 100
+OPENING_FLOOR_NANOUSD = 4 * NANO_PER_USD
+OPENING_FLOOR_SHARE = 0.1
+WENT_ON_SHARE = 0.15
+# A caller that says so (batch tag, Idempotency-Key) may repeat more; but a runaway may say so too.
+DECLARED_FLOOR_NANOUSD = 5 * NANO_PER_USD
+# However slowly: what the same request may cost in a day.
+DAY_NANOUSD = 10 * NANO_PER_USD
+DAY_CALLS = 10
+# The same answer to the same words with other numbers, at least so long: a "No" says nothing.
+SAME_SAID_CHARS = 40
+SAME_SAID_FACTOR = 2
+# 200 real agent sessions: the same call with the same result ran at most twice in a row, four times in all, and at most
+# two errors followed each other.
+SEEN_STREAK_MAX = 8
+ERROR_STREAK_MAX = 12
+NEARED_MAX = 12
+# A conversation with itself: so many turns at a machine's pace that bring next to nothing but its own words.
+FED_STREAK_MAX = 9
+FED_SHARE = 0.15
+FED_OWN_CHARS_MIN = 4_000
+ALERT_SHARE = 0.75
+HOUR_MS = 3_600_000
+# Alerts where no limit is set: an hour that costs so much, and ten times what the day's average hour does.
+VELOCITY_ALERT_NANOUSD = 25 * NANO_PER_USD
+VELOCITY_FACTOR = 10
+DAY_HOURS = 24
+RETRY_AFTER_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that is past its limit for a request: what it counted, and what was spent past it, this call included.
+
+    ``is_hard`` knows no allowance in dollars. ``most`` is as far up the ladder as the rule goes.
+    """
+
+    guard: GuardName
+    scope: Scope
+    scope_id: str
+    evidence: Mapping[str, int | float]
+    leaked_nanousd: int
+    floor_nanousd: int = 0
+    is_hard: bool = False
+    most: Literal["alert", "throttle", "stop"] = "stop"
+    retry_after_s: float = 0.0
+    counts_as_over: bool = True
+
+
+def findings(book: Book, event: Asked, node: Node, bounds: Guards, *, is_declared: bool) -> Iterator[Finding]:
+    """Every rule that the request is past."""
+    owner = book.owner(event.owner, event.time_ms)
+    learned = round(owner.fresh.now(event.time_ms) * FLOOR_SHARE)
+    floor = min(max(learned, FLOOR_NANOUSD), FLOOR_MAX_NANOUSD)
+    same = DECLARED_FLOOR_NANOUSD if is_declared else floor + _opening_floor(book, event)
+    yield from _repeats(book, event, bounds, same)
+    yield from _paths(event, node, bounds, floor)
+    yield from _lineages(book, event, bounds)
+    yield from _retries(book, event)
+    yield from _velocity(book, event, bounds)
+
+
+def _opening_floor(book: Book, event: Asked) -> int:
+    """What more may be spent on a first question that people go on from."""
+    pattern = book.patterns.peek(event.pattern)
+    is_cheap = event.kind == "user" and not event.parent and event.expected_nanousd <= OPENING_NANOUSD
+    if pattern is None or not is_cheap or event.stamps or pattern.went_on < WENT_ON_SHARE * pattern.asked:
+        return 0
+    fresh = book.owner(event.owner, event.time_ms).fresh.now(event.time_ms)
+    return OPENING_FLOOR_NANOUSD + round(fresh * OPENING_FLOOR_SHARE)
+
+
+def _repeats(book: Book, event: Asked, bounds: Guards, floor: int) -> Iterator[Finding]:
+    now_ms, per_ms = event.time_ms, bounds.repeats_max / bounds.window_ms
+    pattern = book.patterns.get(event.pattern)
+    if pattern is not None and book.is_again(pattern, event):
+        count = pattern.lately.now(now_ms, per_ms) + 1
+        is_moved = pattern.stamps != event.stamps
+        day = pattern.day.now(now_ms) + event.expected_nanousd
+        is_daily = day > max(DAY_NANOUSD, DAY_CALLS * event.expected_nanousd)
+        if count > bounds.repeats_max + 0.5 or is_daily:
+            yield Finding(
+                "near_repeat" if is_moved else "exact_repeat",
+                "pattern",
+                scope_id_of("pattern", event.pattern),
+                {"repeats": round(count), "repeats_max": bounds.repeats_max, "day_usd": _usd(day)},
+                round(day if is_daily else pattern.over.now(now_ms) + event.expected_nanousd),
+                0 if is_daily else floor,
+            )
+            return
+    bare = book.patterns.get(event.bare)
+    most = SAME_SAID_FACTOR * bounds.repeats_max
+    if bare is not None and bare.same_said >= most and bare.lately.now(now_ms, per_ms) + 1 > bounds.repeats_max:
+        yield Finding(
+            "near_repeat",
+            "pattern",
+            scope_id_of("pattern", event.bare),
+            {"same_answers": bare.same_said, "same_answers_max": most},
+            _over(bare, now_ms) + event.expected_nanousd,
+            floor,
+        )
+
+
+def _over(pattern: Pattern, now_ms: int) -> int:
+    return round(pattern.over.now(now_ms))
+
+
+def _paths(event: Asked, node: Node, bounds: Guards, floor: int) -> Iterator[Finding]:
+    leaked = node.over_nanousd + event.expected_nanousd
+    scope_id = scope_id_of("lineage", event.root)
+    found: list[tuple[GuardName, dict[str, int | float]]] = []
+    if event.kind == "tool" and min(node.recurred, node.seen_streak) >= bounds.repeats_max:
+        found.append(("no_progress", {"same_results": node.recurred + 1, "same_results_max": bounds.repeats_max}))
+    elif event.kind == "tool" and node.seen_streak > SEEN_STREAK_MAX:
+        found.append(("no_progress", {"nothing_new_streak": node.seen_streak, "streak_max": SEEN_STREAK_MAX}))
+    elif event.kind == "tool" and node.error_streak > ERROR_STREAK_MAX:
+        found.append(("no_progress", {"error_streak": node.error_streak, "streak_max": ERROR_STREAK_MAX}))
+    elif event.kind == "user" and node.recurred >= bounds.repeats_max:
+        found.append(("exact_repeat", {"same_turns": node.recurred + 1, "same_turns_max": bounds.repeats_max}))
+    elif node.neared > NEARED_MAX:
+        found.append(("near_repeat", {"near_turns": node.neared + 1, "near_turns_max": NEARED_MAX}))
+    if (
+        node.fed_streak > FED_STREAK_MAX
+        and node.own_chars >= FED_OWN_CHARS_MIN
+        and node.fed_chars <= FED_SHARE * node.own_chars
+    ):
+        share = round(node.fed_chars / node.own_chars, 3)
+        found.append(("context_growth", {"turns": node.fed_streak, "new_share": share, "new_share_min": FED_SHARE}))
+    for guard, evidence in found:
+        yield Finding(guard, "lineage", scope_id, {**evidence, "calls": node.calls}, leaked, floor)
+
+
+def _lineages(book: Book, event: Asked, bounds: Guards) -> Iterator[Finding]:
+    root = book.roots.peek(event.root)
+    agents = root.agents if root is not None else 1
+    scope_id = scope_id_of("lineage", event.root)
+    spent = (root.spent_nanousd if root is not None else 0) + event.expected_nanousd
+    for guard, count, most in (
+        ("lineage_depth", event.depth, bounds.depth_max),
+        ("fan_out", agents if event.is_agent else agents - 1, bounds.descendants_max),
+    ):
+        name: GuardName = "lineage_depth" if guard == "lineage_depth" else "fan_out"
+        evidence = {"depth" if name == "lineage_depth" else "descendants": count, "most": most}
+        if count > most and (event.is_agent or name == "fan_out"):
+            yield Finding(name, "lineage", scope_id, evidence, spent, is_hard=True)
+        elif event.is_agent and count > ALERT_SHARE * most:
+            yield Finding(name, "lineage", scope_id, evidence, 0, most="alert", counts_as_over=False)
+
+
+def _retries(book: Book, event: Asked) -> Iterator[Finding]:
+    if not event.is_retry:
+        return
+    owner = book.owner(event.owner, event.time_ms)
+    if owner.retries_left >= 1:
+        return
+    evidence = {"attempts": owner.attempts, "retries": owner.retries, "retries_left": round(owner.retries_left, 2)}
+    yield Finding(
+        "retry_storm",
+        "key",
+        scope_id_of("key", event.owner),
+        evidence,
+        event.expected_nanousd,
+        is_hard=True,
+        most="throttle",
+        retry_after_s=RETRY_AFTER_S,
+    )
+
+
+def _velocity(book: Book, event: Asked, bounds: Guards) -> Iterator[Finding]:
+    most = bounds.nanousd_per_hour_max
+    scopes: tuple[tuple[Scope, int], ...] = (("lineage", event.root), ("session", event.session))
+    for scope, number in scopes:
+        root = book.roots.peek(number) if number else None
+        if most is not None and number:
+            yield from _bounded(root, scope, number, event, most)
+        elif root is not None and root.hour.now(event.time_ms) + event.expected_nanousd > VELOCITY_ALERT_NANOUSD:
+            spent = root.hour.now(event.time_ms) + event.expected_nanousd
+            yield _alert(scope, number, spent, VELOCITY_ALERT_NANOUSD)
+    owner = book.owner(event.owner, event.time_ms)
+    hour = owner.hour.now(event.time_ms) + event.expected_nanousd
+    usual = VELOCITY_FACTOR * owner.day.now(event.time_ms) / DAY_HOURS
+    is_known = event.time_ms - owner.since_ms > DAY_HOURS * HOUR_MS
+    if is_known and hour > max(VELOCITY_ALERT_NANOUSD, usual):
+        yield _alert("key", event.owner, hour, max(VELOCITY_ALERT_NANOUSD, usual))
+
+
+def _bounded(root: Root | None, scope: Scope, number: int, event: Asked, most: int) -> Iterator[Finding]:
+    per_ms = most / HOUR_MS
+    level = (root.bucket.now(event.time_ms, per_ms) if root is not None else 0.0) + event.expected_nanousd
+    if level > most and root is not None and root.bucket.level > 0:
+        evidence = {"usd": _usd(level), "usd_per_hour_max": _usd(most)}
+        wait_s = max((level - most) / per_ms / 1000, 1.0)
+        yield Finding(
+            "dollar_velocity",
+            scope,
+            scope_id_of(scope, number),
+            evidence,
+            round(level - most),
+            is_hard=True,
+            most="throttle",
+            retry_after_s=wait_s,
+        )
+
+
+def _alert(scope: Scope, number: int, spent: float, most: float) -> Finding:
+    evidence = {"hour_usd": _usd(spent), "usual_usd": _usd(most)}
+    scope_id = scope_id_of(scope, number)
+    return Finding("dollar_velocity", scope, scope_id, evidence, 0, most="alert", counts_as_over=False)
+
+
+def _usd(nanousd: float) -> float:
+    return round(nanousd / NANO_PER_USD, 6)
