@@ -18,7 +18,6 @@ DIGEST_BYTES = 8
 SIMHASH_WORDS_MAX = 256
 # Fewer words than this say too little: one changed word would be a different text, or the same one.
 SIMHASH_WORDS_MIN = 20
-SIMHASH_BITS = 64
 PIECES_MAX = 128
 PIECE_CHARS_MAX = 400
 PIECE_TEXT_CHARS = 16_384
@@ -29,7 +28,6 @@ PIECE_WORDS_MIN = 4
 # So long a piece is no phrase that two authors share by chance: the last bit of its digest says so.
 STRONG_WORDS_MIN = 8
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_SHIFTS = np.arange(SIMHASH_BITS, dtype=np.uint64)
 
 
 def digest(key: bytes, *parts: str | bytes | int) -> int:
@@ -48,16 +46,15 @@ def simhash(text: str) -> int:
     At most 256 words count, from both ends; 0 for a text of fewer than 20.
     """
     half = PIECE_TEXT_CHARS // 2
-    words = (text if len(text) <= PIECE_TEXT_CHARS else text[:half] + " " + text[-half:]).split()
+    words = encode_text(text if len(text) <= PIECE_TEXT_CHARS else text[:half] + " " + text[-half:]).split()
     if len(words) < SIMHASH_WORDS_MIN:
         return 0
     if len(words) > SIMHASH_WORDS_MAX:
         words = words[: SIMHASH_WORDS_MAX // 2] + words[-SIMHASH_WORDS_MAX // 2 :]
-    low = np.fromiter((crc32(encode_text(word)) for word in words), dtype=np.uint64, count=len(words))
-    mixed = (low + np.uint64(1)) * MULTIPLIER
+    mixed = (np.fromiter(map(crc32, words), dtype=np.uint64, count=len(words)) + np.uint64(1)) * MULTIPLIER
     mixed ^= mixed >> np.uint64(29)
-    votes = ((mixed[:, None] >> _SHIFTS) & np.uint64(1)).sum(axis=0, dtype=np.int64) * 2 - len(words)
-    return int(((votes > 0).astype(np.uint64) << _SHIFTS).sum(dtype=np.uint64)) or 1
+    votes = np.unpackbits(mixed.astype("<u8").view(np.uint8).reshape(-1, 8), axis=1).sum(axis=0, dtype=np.int64)
+    return int.from_bytes(np.packbits(2 * votes > len(words)).tobytes(), "big") or 1
 
 
 def distance(one: int, two: int) -> int:

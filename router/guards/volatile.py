@@ -10,7 +10,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from router.prompt import encode_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DAY_S = 86_400.0
 EPOCH_DIGITS = {10: 1.0, 13: 1e3, 16: 1e6, 19: 1e9}
@@ -45,7 +50,8 @@ COUNTER = re.compile(
     re.IGNORECASE,
 )
 CLOCK_PARTS = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d{1,9})?))?(?:\s?([ap])\.?m)?", re.IGNORECASE)
-NUMBER = re.compile(r"\d+")
+DIGITS = b"0123456789"
+NUMBER = re.compile(r"[0-9]+")
 ID_LIKE = re.compile(r"\b(?=\w*\d)[0-9a-zA-Z_-]{6,}\b|\d+(?:[.,:/-]\d+)*")
 
 
@@ -62,14 +68,11 @@ def normalised(text: str) -> tuple[str, tuple[Stamp, ...]]:
 
     Linear in the text; beyond 16,384 characters only the two ends are read, and between them all digits are left out.
     """
-    spans = _spans_of(text[:READ_CHARS] if len(text) <= READ_CHARS else "") if NUMBER.search(text) else []
-    if not spans and len(text) <= READ_CHARS:
-        return text, ()
     if len(text) > READ_CHARS:
         half = READ_CHARS // 2
         head, first = normalised(text[:half])
         tail, last = normalised(text[-half:])
-        return head + NUMBER.sub("", text[half:-half]) + tail, (first + last)[:STAMPS_MAX]
+        return head + _without_digits(text[half:-half]) + tail, (first + last)[:STAMPS_MAX]
     found: list[Stamp] = []
 
     def out(match: re.Match[str]) -> str:
@@ -80,15 +83,38 @@ def normalised(text: str) -> tuple[str, tuple[Stamp, ...]]:
             found.append(stamp)
         return "\x00"
 
+    def read(part: str) -> str:
+        return COUNTER.sub(WITHOUT_COUNT, STAMP.sub(out, part))
+
+    return _read_at_numbers(text, read), tuple(found)
+
+
+def bare(text: str) -> str:
+    """The text without any number or anything that looks like an id; a long one as ``normalised`` reads it."""
+    if len(text) > READ_CHARS:
+        half = READ_CHARS // 2
+        return bare(text[:half]) + _without_digits(text[half:-half]) + bare(text[-half:])
+    return _read_at_numbers(text, lambda part: ID_LIKE.sub("\x02", part))
+
+
+def _without_digits(text: str) -> str:
+    return encode_text(text).translate(None, DIGITS).decode("utf-8", "replace")
+
+
+def _read_at_numbers(text: str, read: Callable[[str], str]) -> str:
+    """The text with what stands around its numbers read anew: no expression is tried on the rest of it."""
+    raw = encode_text(text)
+    if len(raw.translate(None, DIGITS)) == len(raw):
+        return text
     done, kept = 0, []
-    for start, end in spans:
-        kept += [text[done:start], COUNTER.sub(WITHOUT_COUNT, STAMP.sub(out, text[start:end]))]
+    for start, end in _spans_of(text):
+        kept += [text[done:start], read(text[start:end])]
         done = end
-    return "".join((*kept, text[done:])), tuple(found)
+    return "".join((*kept, text[done:]))
 
 
 def _spans_of(text: str) -> list[tuple[int, int]]:
-    """Where numbers stand, with what may belong to them on both sides: the rest of a text need not be searched."""
+    """Where numbers stand, with what may belong to them on both sides."""
     spans: list[tuple[int, int]] = []
     for match in NUMBER.finditer(text):
         start, end = max(match.start() - REACH, 0), match.end() + REACH
@@ -97,13 +123,6 @@ def _spans_of(text: str) -> list[tuple[int, int]]:
         else:
             spans.append((start, end))
     return spans
-
-
-def bare(text: str) -> str:
-    """The text without any number or anything that looks like an id; the ends of a long one."""
-    half = READ_CHARS // 2
-    cut = text if len(text) <= READ_CHARS else text[:half] + NUMBER.sub("", text[half:-half]) + text[-half:]
-    return ID_LIKE.sub("\x02", cut)
 
 
 def moved_as_clock(before: tuple[Stamp, ...], after: tuple[Stamp, ...], elapsed_s: float) -> bool:
