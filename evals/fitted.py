@@ -82,6 +82,10 @@ def fit_on(
     for member in range(recipe.members):
         networks.append(fit_network(x, outcomes, recipe, seed=recipe.members * seed + member))
         say(f"network {member + 1} of {recipe.members}")
+    for member in range(recipe.structure_members):
+        alone = fit_network(x[:, shell.dims :], outcomes, recipe, seed=recipe.structure_members * seed + member)
+        networks.append(alone.behind(shell.dims))
+        say(f"network {member + 1} of {recipe.structure_members} on structure alone")
     return Fitted(lsa, scale, shell.center, shell.spread, joined(networks), usable)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -31,6 +31,11 @@ class Network:
     skill_b: Floats
     slope: Floats
     offset: Floats
+
+    def behind(self, unseen: int) -> Network:
+        """The same network over inputs that begin with so many that it does not look at."""
+        nothing = np.zeros((unseen, self.hidden_w.shape[1]), dtype=np.float32)
+        return replace(self, hidden_w=np.vstack([nothing, self.hidden_w]))
 
     def logits(self, x: Floats) -> Floats:
         """Predicted outcome in log-odds (n, M)."""
