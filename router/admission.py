@@ -15,10 +15,10 @@ from router.bill import Bill
 from router.budgets import Denial
 from router.catalog import cost_nanousd, hold_nanousd
 from router.cover import input_tokens_max_of, sought_for
-from router.decision import receipt_of
 from router.errors import BudgetStoreUnavailableError, LedgerUnavailableError
 from router.estimate import NOTHING_SEEN, Expected, estimate_of, most_nanousd_of
 from router.ledger import Intent, Rejection, Settlement
+from router.receipt import receipt_of
 from router.savings import premium_cost_of
 from router.tokens import Usage
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from router.decision import Candidate, CostRange, Decision
     from router.errors import RouterError
     from router.estimate import Seen
+    from router.guarding import Watch
     from router.ledger import Outcome, Subject, UsageSource
     from router.policy import Policy
     from router.ports import Ledger, Observer
@@ -44,7 +45,8 @@ class Account:
     """What one request has cost so far, over all of its attempts.
 
     ``learn`` is told the model, the tokens that its vendor reported, and the time in monotonic seconds. ``cascade``
-    says how the checks on the answers went, None where there were none. ``purse`` is None where no budget limits it.
+    says how the checks on the answers went, None where there were none. ``purse`` is None where no budget limits it,
+    ``watch`` where no guard looks.
     """
 
     subject: Subject
@@ -59,12 +61,17 @@ class Account:
     cascade: str | None = None
     promise: Promise | None = None
     purse: Purse | None = None
+    watch: Watch | None = None
 
     def finish(self, observer: Observer) -> None:
-        """No attempt follows: the request has ended with its last one, which is told once."""
-        if self.last is not None and not self.is_finished:
-            self.is_finished = True
+        """No attempt follows: the request has ended with its last one, if there was any, which is told once."""
+        if self.is_finished:
+            return
+        self.is_finished = True
+        if self.last is not None:
             observer.request_finished(*self.last, self.cost_nanousd)
+        if self.watch is not None:
+            self.watch.end("rejected" if self.last is None else self.last[1].outcome, self.cost_nanousd)
 
 
 @dataclass(slots=True)
@@ -244,6 +251,8 @@ class Hold:
             cascade=account.cascade,
             promise=account.promise,
             budget_remaining_nanousd=None if self.cover is None else self.cover.grant.headroom_nanousd,
+            lineage=None if account.watch is None else account.watch.ticket,
+            guard=None if account.watch is None else account.watch.said,
         )
 
 
@@ -306,7 +315,7 @@ class Admission:
             vendor=chosen.vendor,
             hold_nanousd=worst_nanousd if cover is None or cover.is_sliced else cover.held_nanousd,
             lease_expires_ms=now_ms + _lease_ms(policy),
-            receipt=_receipt_of(decision, candidate, cover) if account.attempts == 1 else None,
+            receipt=_receipt_of(decision, candidate, cover, account.watch) if account.attempts == 1 else None,
             accounts=() if cover is None else cover.grant.accounts,
         )
         try:
@@ -344,9 +353,16 @@ def _lease_ms(policy: Policy) -> int:
     return round(policy.limits.lease_s * 1000)
 
 
-def _receipt_of(decision: Decision, candidate: Candidate, cover: Cover | None) -> dict[str, object]:
-    """The decision's receipt; under budgets with what is held, and the output limit that it pays for."""
+def _receipt_of(
+    decision: Decision, candidate: Candidate, cover: Cover | None, watch: Watch | None
+) -> dict[str, object]:
+    """The decision's receipt; under budgets with what is held, and the output limit that it pays for.
+
+    Where a guard noticed something, with what it was.
+    """
     receipt = receipt_of(decision)
+    if watch is not None and (noticed := watch.receipt) is not None:
+        receipt["guard"] = noticed
     if cover is not None:
         receipt["budget"] = {
             "held_nanousd": cover.held_nanousd,

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from router.budgets import Denial
-from router.decision import downgraded, receipt_of
+from router.decision import downgraded
 from router.ledger import Rejection
+from router.receipt import receipt_of
 from router.treasury import exhausted
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ class Bill:
     """The figures of the headers and of a stream's last chunk. ``cost_nanousd`` covers every attempt.
 
     ``cascade`` says how the checks went, None where the answer was not checked. ``budget_remaining_nanousd`` is what
-    the tightest hard budget had left beside what the answer was held at, None where no budget counts it.
+    the tightest hard budget had left beside what the answer was held at, None where no budget counts it. ``lineage`` is
+    the ticket for calls that descend from this one, ``guard`` what a guard noticed.
     """
 
     decision_id: str
@@ -31,6 +32,8 @@ class Bill:
     cascade: str | None = None
     promise: Promise | None = None
     budget_remaining_nanousd: int | None = None
+    lineage: str | None = None
+    guard: str | None = None
 
     @property
     def savings_nanousd(self) -> int | None:

@@ -5,17 +5,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from router.cascade import BARS, Plan, Step, barred, plan_of
-from router.policy import Cascade
+from router.cascade import Plan, Step, barred, plan_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from router.calibration import Promise
     from router.cascade import Bar
+    from router.policy import Cascade
 
 Reason: TypeAlias = Literal[
     "cheapest_within_tolerance",  # a cheaper model's predicted loss is within the threshold
@@ -27,6 +27,7 @@ Reason: TypeAlias = Literal[
     "premium_not_eligible",  # premium may not serve it: the best of what may
     "pinned",  # the caller named the model
     "cascade",  # a cheaper model is asked first, its answer checked, a better one asked when a check fails
+    "guard_downgrade",  # a guard tripped that asks for a cheaper model: the cheapest that may serve
     "budget_downgrade",  # the budgets have no room for what was chosen: the best that they have room for
 ]
 
@@ -175,10 +176,12 @@ def choose(
     bar: Bar | None = None,
     is_promise_met: bool = True,
     denied: Collection[str] = (),
+    is_curbed: bool = False,
 ) -> Choice | None:
     """The cheapest eligible candidate whose predicted loss is within the threshold; ties by cost, then name.
 
-    With models ``denied`` by the budgets, the least predicted loss of the others.
+    With models ``denied`` by the budgets, the least predicted loss of the others; ``is_curbed`` by a guard, the
+    cheapest of all.
 
     Returns None when nothing may serve. Without ground, or at tolerance 0, only premium keeps the promise; where
     premium itself may not serve, the least predicted loss does. With a cascade, and no bar to it, a cheaper candidate
@@ -187,6 +190,8 @@ def choose(
     eligible = [each for each in candidates if each.is_eligible]
     if denied:
         return _affordable(eligible, premium, denied)
+    if is_curbed:
+        return _cheapest(eligible)
     choice = _chosen(
         eligible,
         premium=premium,
@@ -249,6 +254,22 @@ def _affordable(eligible: Sequence[Candidate], premium: str, denied: Collection[
     return Choice(tuple(each.model for each in left), "budget_downgrade") if left else None
 
 
+def _cheapest(eligible: Sequence[Candidate]) -> Choice | None:
+    left = sorted(eligible, key=lambda each: (each.expected_cost_nanousd, each.model))
+    return Choice(tuple(each.model for each in left), "guard_downgrade") if left else None
+
+
+def curbed(decision: Decision) -> Decision:
+    """The decision for the cheapest model that may serve, since a guard wants the request cheaper; else as it was.
+
+    Nothing is promised of it, and its answer is not checked.
+    """
+    choice = _cheapest([each for each in decision.candidates if each.is_eligible])
+    if choice is None or decision.is_pinned or choice.order[0] == decision.model:
+        return decision
+    return _redecided(decision, choice, lambda _: "dearer")
+
+
 def downgraded(decision: Decision, denied: Collection[str]) -> Decision | None:
     """The decision for the best of the models that the budgets have not denied; None where none is left.
 
@@ -257,13 +278,21 @@ def downgraded(decision: Decision, denied: Collection[str]) -> Decision | None:
     choice = _affordable([each for each in decision.candidates if each.is_eligible], decision.premium, denied)
     if choice is None:
         return None
+    return replace(
+        _redecided(decision, choice, lambda model: "budget" if model in denied else "loses_more"),
+        denied=tuple(sorted(denied)),
+    )
+
+
+def _redecided(decision: Decision, choice: Choice, why_not: Callable[[str], str]) -> Decision:
+    """The decision with another choice, ``why_not`` saying why each other model that may serve was left."""
     first = choice.order[0]
     found: list[Candidate] = []
     for each in decision.candidates:
         if each.model == first:
             found.append(each._replace(why_not=()))
         elif each.is_eligible:
-            found.append(each._replace(why_not=("budget",) if each.model in denied else ("loses_more",)))
+            found.append(each._replace(why_not=(why_not(each.model),)))
         else:
             found.append(each)
     chosen = next(each for each in found if each.model == first)
@@ -277,7 +306,6 @@ def downgraded(decision: Decision, denied: Collection[str]) -> Decision | None:
         candidates=tuple(found),
         promise="none",
         cascade=None,
-        denied=tuple(sorted(denied)),
     )
 
 
@@ -323,58 +351,3 @@ def explained(candidates: Sequence[Candidate], choice: Choice, premium: str, thr
                 why = ("loss_above_threshold",) if each.predicted_loss is not None else ("no_placement",)
         found.append(each if why is each.why_not else each._replace(why_not=why))
     return tuple(found)
-
-
-# --- the receipt -----------------------------------------------------------------------------------------------------
-
-DECISION_FIELDS = tuple(each.name for each in fields(Decision))
-
-
-def receipt_of(decision: Decision) -> dict[str, object]:
-    """The decision as plain JSON values: numbers, names and revisions, never text of the prompt."""
-    plain = {name: getattr(decision, name) for name in DECISION_FIELDS}
-    plain["shifts"] = dict(decision.shifts)
-    plain["candidates"] = [candidate._asdict() for candidate in decision.candidates]
-    if decision.cascade is not None:
-        plain["cascade"] = {**decision.cascade._asdict(), "catch_rate": dict(decision.cascade.catch_rate)}
-    # JSON has no infinity: a threshold that admits premium alone is null.
-    plain["threshold"] = decision.threshold if decision.threshold > float("-inf") else None
-    return plain
-
-
-def choice_of_receipt(receipt: Mapping[str, object]) -> Choice | None:
-    """Decide again from a receipt alone; equals what was decided, bit for bit. Raises KeyError on a foreign mapping."""
-    rows = receipt["candidates"]
-    assert isinstance(rows, list | tuple)
-    known = frozenset(Candidate._fields) - {"why_not"}
-    candidates = [
-        Candidate(why_not=(), **{name: value for name, value in row.items() if name in known}) for row in rows
-    ]
-    threshold, tolerance = receipt["threshold"], receipt["tolerance"]
-    assert threshold is None or isinstance(threshold, int | float)
-    assert isinstance(tolerance, int | float)
-    cascade, bar = _cascade_of(receipt.get("cascade"))
-    return choose(
-        candidates,
-        premium=str(receipt["premium"]),
-        tolerance=tolerance,
-        threshold=float("-inf") if threshold is None else threshold,
-        pinned=str(receipt["model"]) if receipt["is_pinned"] else None,
-        has_ground=bool(receipt["has_ground"]),
-        cascade=cascade,
-        bar=bar,
-        is_promise_met=bool(receipt.get("is_promise_met", True)),
-        denied=_names_in(receipt.get("denied")),
-    )
-
-
-def _names_in(value: object) -> tuple[str, ...]:
-    return tuple(str(each) for each in value) if isinstance(value, list | tuple) else ()
-
-
-def _cascade_of(plan: object) -> tuple[Cascade | None, Bar | None]:
-    """The cascade that a receipt's plan was made by, and the bar that kept the request out."""
-    if not isinstance(plan, dict):
-        return None, None
-    cascade = Cascade(tuple(plan["verify"]), plan["max_attempts"], catch_rate=plan["catch_rate"])
-    return cascade, next((bar for bar in BARS if bar == plan["why"]), None)

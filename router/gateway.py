@@ -1,9 +1,10 @@
 """The product on one screen: bytes are parsed before this file and rendered after it; everything between is here.
 
-    Request -> decide -> hold -> call -> settle -> Answer
+    Request -> decide -> guard -> hold -> call -> settle -> Answer
 
-``decide`` is pure. Each call is held in every budget that the request falls under, and written down, before a vendor is
-called; both are settled on every path: answer, vendor error, client gone, cancellation, crash (by lease).
+``decide`` is pure. Guards stop what runs away, in memory and without waiting. Each call is held in every budget that
+the request falls under, and written down, before a vendor is called; both are settled on every path: answer, vendor
+error, client gone, cancellation, crash (by lease).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from router.errors import RouterError
 from router.estimate import NOTHING_SEEN, seen_in_reply
 from router.job import Job
 from router.ledger import Rejection
+from router.receipt import receipt_of
 from router.stream import AnswerStream, Background
 from router.subject import refused_subject_of, subject_of
 from router.warmth import WarmCaches, beginnings_of
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from router.clock import Clock
     from router.decision import Decision
     from router.dispatch import Dispatch
+    from router.guarding import Guarding, Watch
     from router.policy import Caller, Policy, Terms
     from router.ports import Deployment
     from router.quality import QualityModel
@@ -62,6 +65,7 @@ class Gateway:
 
     in_force: Callable[[], InForce]
     quality: QualityModel
+    guarding: Guarding
     admission: Admission
     dispatch: Dispatch
     clock: Clock
@@ -83,6 +87,7 @@ class Gateway:
             error.decision_id = job.decision.decision_id
             raise
         hold.vendor_id = reply.vendor_id
+        job.hears(reply)
         seen = seen_in_reply(reply) if reply.usage is None else NOTHING_SEEN
         hold.settle(reply.usage, "answered", finish_reason=reply.finish_reason, seen=seen)
         return Answer(reply, hold.bill())
@@ -140,7 +145,8 @@ class Gateway:
         except RouterError as error:
             error.decision_id = self.reject(error, caller, terms, request.surface)
             raise
-        subject = subject_of(request, caller, terms, decision, self.salt)
+        decision, watch = self._guarded(request, caller, terms, decision, now.policy)
+        subject = subject_of(request, caller, terms, decision, self.salt, watch.lineage_id)
         learn = partial(self.caches.learned, beginnings)
         account = Account(
             subject,
@@ -148,8 +154,21 @@ class Gateway:
             learn,
             promise=decision.promise,
             purse=self.admission.treasury.purse_of(now.policy, caller, subject),
+            watch=watch,
         )
         return Job(request, decision, account, now.policy, now.deployments)
+
+    def _guarded(
+        self, request: Request, caller: Caller, terms: Terms, decision: Decision, policy: Policy
+    ) -> tuple[Decision, Watch]:
+        """What guards leave of the decision; one that they refuse is written down."""
+        try:
+            return self.guarding.admit(request, caller, terms, decision, policy)
+        except RouterError as error:
+            error.decision_id = decision.decision_id
+            subject = subject_of(request, caller, terms, decision, self.salt)
+            self.admission.reject(Rejection(subject, self.clock.now_ms(), error.code, receipt_of(decision)))
+            raise
 
 
 def new_decision_id(clock: Clock) -> str:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from router.admission import Account
-    from router.chat import Request
+    from router.chat import Reply, Request
     from router.decision import Decision
     from router.policy import Policy
     from router.ports import Deployment
@@ -29,6 +29,11 @@ class Job:
     policy: Policy
     deployments: Mapping[str, Deployment]
     is_whole: bool = False
+
+    def hears(self, reply: Reply) -> None:
+        """Let the guards know what was answered."""
+        if self.account.watch is not None:
+            self.account.watch.parts = reply.parts
 
     @property
     def may_slice(self) -> bool:

@@ -9,6 +9,7 @@ from router.chat import Finish, RawFrames, StreamStart, TextDelta, ThinkingDelta
 from router.errors import BudgetExhaustedError, ProviderError
 from router.estimate import NOTHING_SEEN, Seen, call_bytes_of
 from router.prompt import encode_text
+from router.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from router.bill import Bill
     from router.chat import FinishReason, StreamEvent
     from router.decision import Decision
+    from router.guarding import Watch
     from router.job import Job
     from router.ledger import Outcome
     from router.ports import ReplyStream
@@ -76,6 +78,8 @@ class AnswerStream:
         self._continuation_bytes = 0
         self._code_bytes = 0
         self._thinking_bytes = 0
+        self._watch: Watch | None = hold.account.watch
+        self._transcript = Transcript() if self._watch is not None else None
         self._is_left = False
         self._finish: FinishReason | None = None
         self._ended_by: str | None = None
@@ -106,6 +110,16 @@ class AnswerStream:
     def budget_remaining_nanousd(self) -> int | None:
         """What the tightest hard budget has left beside what this answer is held at; None where none counts it."""
         return None if self._hold.cover is None else self._hold.cover.grant.headroom_nanousd
+
+    @property
+    def lineage(self) -> str | None:
+        """The ticket for calls that descend from this one."""
+        return None if self._watch is None else self._watch.ticket
+
+    @property
+    def guard(self) -> str | None:
+        """What a guard noticed; None where nothing was."""
+        return None if self._watch is None else self._watch.said
 
     @property
     def has_ready(self) -> bool:
@@ -164,6 +178,8 @@ class AnswerStream:
         self._background.spawn(self._drain(outcome, error))
 
     def _note(self, event: StreamEvent) -> None:
+        if self._transcript is not None:
+            self._transcript.note(event)
         match event:
             case RawFrames(output_bytes=size):
                 self._text_bytes += size
@@ -187,6 +203,8 @@ class AnswerStream:
 
     def _settle(self, outcome: Outcome, error: ProviderError | None = None) -> None:
         seen = NOTHING_SEEN if self.usage is not None else self._seen()
+        if self._transcript is not None and self._watch is not None:
+            self._watch.parts = self._transcript.parts()
         self._hold.settle(
             self.usage, outcome, seen=seen, finish_reason=self._finish, error=error, error_code=self._ended_by
         )

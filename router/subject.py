@@ -39,7 +39,9 @@ def inferred_session_of(request: Request, caller: Caller, salt: bytes) -> str:
     return "inferred-" + salted_hash(salt, encode_text(caller.key_id or ""), *parts)
 
 
-def subject_of(request: Request, caller: Caller, terms: Terms, decision: Decision, salt: bytes) -> Subject:
+def subject_of(
+    request: Request, caller: Caller, terms: Terms, decision: Decision, salt: bytes, lineage_id: str | None = None
+) -> Subject:
     """The subject of a decided request."""
     return Subject(
         decision_id=decision.decision_id,
@@ -63,6 +65,7 @@ def subject_of(request: Request, caller: Caller, terms: Terms, decision: Decisio
         quality_revision=decision.quality_revision,
         prompt_hash=salted_hash(salt, question_of(request.messages)),
         promise=decision.promise,
+        lineage_id=lineage_id,
     )
 
 

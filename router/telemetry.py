@@ -23,7 +23,7 @@ from router.clock import iso_of
 from router.money import usd_of
 
 if TYPE_CHECKING:
-    from router.ledger import Intent, Rejection, Settlement, Subject
+    from router.ledger import GuardTrip, Intent, Rejection, Settlement, Subject
 
 LOGGER_NAME = "tollgate"
 LATENCY_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120)
@@ -171,6 +171,45 @@ class BudgetMetrics:
         self.unclosed.inc()
 
 
+class GuardMetrics:
+    """Counts what guards did."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.trips = Counter(
+            "tollgate_guard_trips_total",
+            "Times that a scope went up or down a guard's ladder, or an operator moved it.",
+            ("guard", "action"),
+            registry=registry,
+        )
+        self.leaked = Counter(
+            "tollgate_guard_leaked_usd_total",
+            "What scopes had spent past a guard's limit as they were throttled or stopped, in USD (approximate).",
+            ("guard",),
+            registry=registry,
+        )
+
+    def tripped(self, trip: GuardTrip) -> None:
+        """Count the trip, and write its line: who, which rule, which counts, how much."""
+        self.trips.labels(trip.guard, trip.action).inc()
+        if trip.action in ("throttle", "stop"):
+            self.leaked.labels(trip.guard).inc(trip.leaked_nanousd / NANO)
+        fields = {
+            "guard_id": trip.guard_id,
+            "guard": trip.guard,
+            "action": trip.action,
+            "scope": trip.scope,
+            "scope_id": trip.scope_id,
+            "team": trip.team,
+            "project": trip.project,
+            "key_id": trip.key_id,
+            "decision_id": trip.decision_id,
+            "leaked_usd": usd_of(trip.leaked_nanousd),
+            "evidence": dict(trip.evidence),
+            "by": trip.by,
+        }
+        logging.getLogger(LOGGER_NAME).warning("guard", extra={"fields": fields})
+
+
 class Telemetry:
     """The Observer of the gateway: writes the request's line and moves the metrics."""
 
@@ -228,7 +267,7 @@ class Telemetry:
             registry=registry,
         )
 
-        self.budgets = BudgetMetrics(registry)
+        self.budgets, self.guards = BudgetMetrics(registry), GuardMetrics(registry)
         # Labels are few and their look-up is the dearest part of a count: each series is looked up once.
         self._of_request, self._of_attempt = cache(self.requests.labels), cache(self.attempts.labels)
         self._of_cost, self._of_premium = cache(self.cost.labels), cache(self.premium.labels)

@@ -27,10 +27,13 @@ from router.cooldown import Cooldowns
 from router.dispatch import Dispatch
 from router.errors import ConfigError, RouterError
 from router.gateway import Gateway, InForce
+from router.guarding import Guarding
+from router.guards import Keeper
 from router.money import NANO_PER_USD
 from router.providers import open_session, providers_of
 from router.quality import load_quality_model
 from router.server import Idempotency, ServerParts, create_app
+from router.server.chargeback import chargeback_routes
 from router.server.dashboard import dashboard_routes
 from router.server.http_protocol import ShapedHttpProtocol
 from router.server.reports import report_routes
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from router.catalog import PriceSchedule, PriceTier
     from router.config.settings import Settings
     from router.config.watch import PolicyStatus
+    from router.ledger import GuardTrip
     from router.policy import Policy
     from router.ports import BudgetStore, Deployment, Ledger
 
@@ -144,7 +148,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         stack.push_async_callback(background.aclose, SHUTDOWN_GRACE_S)
         admission = Admission(ledger, telemetry, clock, treasury)
         dispatch = Dispatch(providers_of(session), admission, ledger, clock, cooldowns_of(watch.policy))
-        gateway = Gateway(lambda: current[0], quality, admission, dispatch, clock, background, salt)
+        guarding = guarding_of(ledger, telemetry, clock, salt)
+        gateway = Gateway(lambda: current[0], quality, guarding, admission, dispatch, clock, background, salt)
         parts = ServerParts(
             gateway=gateway,
             ledger=ledger,
@@ -158,15 +163,24 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
             calibrations_refused=labels.refused,
         )
         telemetry.calibrations_told(len(labels.refused()), labels.alarms())
-        app = create_app(parts, report_routes(parts), dashboard_routes())
+        app = create_app(parts, report_routes(parts), chargeback_routes(parts), dashboard_routes())
         with contextlib.suppress(NotImplementedError, ValueError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watch.wake)
         watching = asyncio.ensure_future(watch.run(swap, told))
         sweeping = asyncio.ensure_future(sweep_leases(ledger, budgets, clock))
         calibrating = asyncio.ensure_future(labels.run(lambda: watch.policy, lambda: swap(watch.policy)))
         stack.push_async_callback(stop_all, watching, sweeping, calibrating)
-        needs_key = watch.key_ring is not None
-        yield Assembled(app, gateway, ledger, is_simulated=urls is not None, needs_key=needs_key)
+        yield Assembled(app, gateway, ledger, is_simulated=urls is not None, needs_key=watch.key_ring is not None)
+
+
+def guarding_of(ledger: Ledger, telemetry: Telemetry, clock: SystemClock, salt: bytes) -> Guarding:
+    """The guards; each trip is a line in the ledger, a count and a line in the log."""
+
+    def report(trip: GuardTrip) -> None:
+        ledger.append_later(trip)
+        telemetry.guards.tripped(trip)
+
+    return Guarding(Keeper(salt, report), clock)
 
 
 async def close_in_turn(treasury: Treasury, budgets: BudgetStore) -> None:

@@ -18,12 +18,12 @@ from router.config.load import load_policy
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
 from router.decide import decide
-from router.decision import receipt_of
 from router.errors import AdmissionError, ConfigError, ContextLengthExceededError, UnknownQualityTierError
 from router.money import usd_of
 from router.policy import Caller, Terms
 from router.prompt import prompt_view_of, sizes_of
 from router.quality import load_quality_model
+from router.receipt import receipt_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +45,7 @@ REASONS = {
     "premium_not_eligible": "premium may not serve it: the least predicted loss of those that may",
     "pinned": "the model was named",
     "promise_not_calibrated": "the policy demands a calibrated promise, and this workload has none: premium",
+    "guard_downgrade": "the cheapest, since a guard tripped",
     "budget_downgrade": "the best that the budgets have room for",
     "cascade": "cheapest first, for with its answer checked it keeps the tolerance",
 }
@@ -60,6 +61,8 @@ PLANS = {
 }
 WHY_NOT = {
     "dearer": "dearer",
+    "loses_more": "loses more than another that the budgets have room for",
+    "budget": "the budgets have no room for it",
     "zero_tolerance": "no loss is accepted",
     "no_ground": "nothing is known of such prompts",
     "no_placement": "nothing is known of its quality",

@@ -21,6 +21,7 @@ from router.config.fields import (
     Usd,
     VariableName,
 )
+from router.config.guards import GuardsBlock
 
 
 class PriceTierBlock(Strict):
@@ -242,6 +243,7 @@ class PolicyFile(Strict):
     budget_store: BudgetStoreBlock = Field(
         default_factory=BudgetStoreBlock, description="what holds while the store of budgets is away"
     )
+    guards: GuardsBlock = Field(default_factory=GuardsBlock, description="what stops a runaway")
     upstream: UpstreamBlock = Field(default_factory=UpstreamBlock, description="timeouts, retries, cooldown")
     cascade: CascadeBlock | None = Field(
         default=None, description="checks on answers, and a better model where one fails"
@@ -252,7 +254,8 @@ class PolicyFile(Strict):
 
 # Fields of the contract whose machinery is still to come: refused by name, never accepted and ignored. `*` is any item.
 LATER_FIELDS = (
-    ("guards",),
+    ("guards", "context"),
+    ("guards", "when_state_unavailable"),
     ("feedback",),
     ("routing", "holdout"),
     ("rules", "*", "guards"),

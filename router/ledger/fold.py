@@ -61,8 +61,9 @@ def line_key_of(line: Line) -> str:
         return f"s{line.attempt}"
     if isinstance(line, Rejection):
         return "r"
-    if isinstance(line, GuardTrip):
-        return "g"
+    if isinstance(line, GuardTrip):  # one case goes up and down its ladder, maybe within a millisecond
+        rung: tuple[object, ...] = (line.time_ms, line.guard, line.action, line.by, line.decision_id)
+        return "g-" + hashlib.sha256(repr(rung).encode(errors="replace")).hexdigest()[:16]
     if isinstance(line, Feedback):
         content: tuple[object, ...] = (line.time_ms, line.score, line.source, line.key_id)
         return "f-" + hashlib.sha256(repr(content).encode(errors="replace")).hexdigest()[:16]

@@ -125,7 +125,13 @@ class ChatRoute:
                 stream.model, decision.decision_id, self._now_s(), wants_usage=request.wants_stream_usage
             )
             headers = SSE_HEADERS + decision_headers(
-                decision, stream.model, stream.dropped, stream.cascade, stream.budget_remaining_nanousd
+                decision,
+                stream.model,
+                stream.dropped,
+                stream.cascade,
+                stream.budget_remaining_nanousd,
+                stream.lineage,
+                stream.guard,
             )
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await _forward(stream, writer, send, gone)

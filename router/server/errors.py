@@ -20,7 +20,7 @@ NEVER_RETRIED = frozenset({400, 401, 402, 403, 404, 405, 409, 413, 422})
 CLOSES_CONNECTION = frozenset({408, 413})
 UNAUTHORIZED = 401
 # What an error's body says beside its message, where the error has it.
-SHOWN = ("candidates", "budget", "scope", "limit_usd", "headroom_usd", "resets_at")
+SHOWN = ("candidates", "budget", "scope", "limit_usd", "headroom_usd", "resets_at", "guard", "guard_id")
 FRAMES_MAX = 12
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 
-from router.decision import receipt_of
 from router.errors import ModelNotFoundError
+from router.receipt import receipt_of
 from router.server.auth import caller_of
 from router.server.body import parse_json_object, read_body
 from router.server.money_text import priced

@@ -70,6 +70,8 @@ def decision_headers(
     dropped: tuple[str, ...],
     cascade: str | None = None,
     budget_remaining_nanousd: int | None = None,
+    lineage: str | None = None,
+    guard: str | None = None,
 ) -> list[tuple[bytes, bytes]]:
     """What is known when a stream's headers go out."""
     loss = decision.loss_of(model)
@@ -85,7 +87,13 @@ def decision_headers(
     )
     if budget_remaining_nanousd is not None:
         headers.append(_budget_header(budget_remaining_nanousd))
-    return headers
+    return headers + _guard_headers(lineage, guard)
+
+
+def _guard_headers(lineage: str | None, guard: str | None) -> list[tuple[bytes, bytes]]:
+    """The ticket for calls that descend from this one, and what a guard noticed."""
+    headers = [] if lineage is None else [(b"x-router-lineage", lineage.encode())]
+    return headers if guard is None else [*headers, (b"x-router-guard", guard.encode())]
 
 
 def _budget_header(remaining_nanousd: int) -> tuple[bytes, bytes]:
@@ -110,7 +118,7 @@ def bill_headers(bill: Bill) -> list[tuple[bytes, bytes]]:
         headers.append((b"x-router-savings-usd", usd_of(bill.savings_nanousd).encode()))
     if bill.budget_remaining_nanousd is not None:
         headers.append(_budget_header(bill.budget_remaining_nanousd))
-    return headers
+    return headers + _guard_headers(bill.lineage, bill.guard)
 
 
 def usage_fields(usage: Usage) -> dict[str, object]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from router.clock import parse_time_ms
 from router.errors import RequestError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 COUNT_DIGITS_MAX = 9
+WEEK_MS = 7 * 86_400_000
 
 
 def parse_moment(text: str | None, param: str, otherwise: int) -> int:
@@ -26,3 +32,12 @@ def parse_count(text: str | None, param: str, otherwise: int, most: int) -> int:
     if not is_number or not 1 <= int(text) <= most:
         raise RequestError(f"{param}: must be a whole number in 1..{most}", param=param)
     return int(text)
+
+
+def parse_span(query: Mapping[str, str], now_ms: int) -> tuple[int, int]:
+    """``from`` and ``to`` in milliseconds, the last week without them. Raises RequestError."""
+    to_ms = parse_moment(query.get("to"), "to", now_ms)
+    from_ms = parse_moment(query.get("from"), "from", to_ms - WEEK_MS)
+    if from_ms >= to_ms:
+        raise RequestError("from: must be before `to`", param="from")
+    return from_ms, to_ms

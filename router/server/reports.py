@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +13,11 @@ from router.errors import RequestError
 from router.feedback import labels_of
 from router.ledger import RequestTotals
 from router.realised import REQUESTS_MAX, quality_rows, tiers_of
-from router.savings import savings_report
+from router.savings import group_fields, savings_report
 from router.server.auth import reader_of
+from router.server.csv_text import csv_text, name_cell
 from router.server.decisions import query_of
-from router.server.query import parse_moment
+from router.server.query import parse_span
 
 if TYPE_CHECKING:
     from router.ledger import RequestQuery
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 
 GROUPS = ("team", "project", "key", "model", "tier", "day", "hour", "minute")
 LATEST_MS = 2**62
-WEEK_MS = 7 * 86_400_000
 GROUPS_MAX = 4
+GROUPS_SHOWN_MAX = 1_000
 TAG_NAME_MAX = 64
 
 
@@ -48,11 +47,15 @@ def parse_groups(text: str) -> tuple[str, ...]:
 async def report_of(ledger: Ledger, policy: Policy, query: RequestQuery, names: tuple[str, ...]) -> dict[str, object]:
     """The report over a query."""
     whole = await ledger.totals(query, ())
-    groups = await ledger.totals(query, names) if names else ()
+    # Callers make up the values of tags: the dearest are told apart. Other names are the policy's or the calendar's.
+    most = GROUPS_SHOWN_MAX if any(name.startswith("tag:") for name in names) else None
+    groups = await ledger.totals(query, names, most=most) if names else ()
+    rest = groups[-1] if groups and names and not groups[-1].group else None
+    told = groups if rest is None else groups[:-1]
     empty = whole[0] if whole else _nothing()
-    return savings_report(
+    report = savings_report(
         empty,
-        groups,
+        sorted(told, key=lambda each: tuple((value is None, value or "") for value in each.group)),
         names=names,
         from_text=iso_of(query.from_ms),
         to_text=iso_of(query.to_ms),
@@ -60,6 +63,7 @@ async def report_of(ledger: Ledger, policy: Policy, query: RequestQuery, names: 
         policy_revisions=[policy.revision],
         quality=await quality_of(ledger, policy, query),
     )
+    return report | {"rest": None if rest is None else {"groups": rest.groups, **group_fields(rest)}}
 
 
 async def quality_of(ledger: Ledger, policy: Policy, query: RequestQuery) -> list[dict[str, object]]:
@@ -84,18 +88,20 @@ def csv_of(report: dict[str, object]) -> str:
     assert isinstance(names, list)
     assert isinstance(groups, list)
     assert isinstance(totals, dict)
-    out = io.StringIO()
-    writer = csv.writer(out)
     amounts = [f"{kind}_{end}" for kind in ("premium_cost_usd", "savings_usd") for end in ("low", "point", "high")]
-    writer.writerow([*names, "requests", "answered", "realized_cost_usd", *amounts, "savings_share"])
+    columns = [*names, "requests", "answered", "realized_cost_usd", *amounts, "savings_share"]
     rows: list[dict[str, Any]] = groups if names else [totals]
+    rest = report["rest"]
+    if isinstance(rest, dict):
+        rows = [*rows, {**rest, names[0]: f"({rest['groups']} more)"}]
+    lines: list[list[object]] = []
     for row in rows:
         ranges = [row[kind][end] for kind in ("premium_cost_usd", "savings_usd") for end in ("low", "point", "high")]
-        cells = [row.get(name) for name in names]
-        writer.writerow(
+        cells = [name_cell(row.get(name)) for name in names]
+        lines.append(
             [*cells, row["requests"], row["answered"], row["realized_cost_usd"], *ranges, row["savings_share"]]
         )
-    return out.getvalue()
+    return csv_text(columns, lines)
 
 
 def report_routes(parts: ServerParts) -> APIRouter:
@@ -108,11 +114,7 @@ def report_routes(parts: ServerParts) -> APIRouter:
         reader = reader_of(parts, request.headers)
         if format not in ("json", "csv"):
             raise RequestError("format: must be json or csv", param="format")
-        now_ms = parts.clock.now_ms()
-        to_ms = parse_moment(request.query_params.get("to"), "to", now_ms)
-        from_ms = parse_moment(request.query_params.get("from"), "from", to_ms - WEEK_MS)
-        if from_ms >= to_ms:
-            raise RequestError("from: must be before `to`", param="from")
+        from_ms, to_ms = parse_span(request.query_params, parts.clock.now_ms())
         query = replace(query_of(reader), from_ms=from_ms, to_ms=to_ms)
         report = await report_of(parts.ledger, parts.gateway.policy, query, parse_groups(group_by))
         return Response(csv_of(report), media_type="text/csv") if format == "csv" else JSONResponse(report)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from router.errors import InvalidQualityToleranceError, RequestError, UnknownQualityTierError
+from router.lineage import TICKET_CHARS_MAX
 from router.policy import Terms
 from router.subject import salted_hash
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 SESSION_HEADERS = ("x-session-id", "x-litellm-session-id", "helicone-session-id", "x-litellm-trace-id")
 PARENT_HEADER = "x-parent-session-id"
 KEY_HEADER = "idempotency-key"
+LINEAGE_HEADER = "x-router-lineage"
 # The router's own header comes last: where both name a tag, it wins.
 TAG_HEADERS = ("x-litellm-tags", "x-router-tags")
 PROPERTY_PREFIX = "helicone-property-"
@@ -75,6 +77,12 @@ def _session_of(headers: Mapping[str, str]) -> str | None:
     return None
 
 
+def _ticket_of(headers: Mapping[str, str]) -> str | None:
+    """The ticket as it came. What is too long to be one is left out here, unread: as if none had been sent."""
+    ticket = headers.get(LINEAGE_HEADER)
+    return ticket if ticket is not None and len(ticket) <= TICKET_CHARS_MAX else None
+
+
 def parse_terms(headers: Mapping[str, str], metadata: object, salt: bytes) -> Terms:
     """The terms; headers win over the body's ``metadata``. Header names are lower case. Raises RequestError."""
     if metadata is not None and not isinstance(metadata, dict):
@@ -98,5 +106,6 @@ def parse_terms(headers: Mapping[str, str], metadata: object, salt: bytes) -> Te
         session_id=_session_of(headers),
         parent_session_id=_plain(_unicode(parent), PARENT_HEADER, ID_MAX) if parent else None,
         tags=parse_tags(headers),
+        lineage=_ticket_of(headers),
         idempotency_key=None if key is None else salted_hash(salt, _plain(key, KEY_HEADER, ID_MAX).encode()),
     )

@@ -88,7 +88,8 @@ class MemoryLedger:
         """Guard trips, newest first."""
         lines = (line for lines in self._lines.values() for line in lines)
         found = [line for line in lines if isinstance(line, GuardTrip) and query.holds(line)]
-        for trip in sorted(found, key=lambda each: (each.time_ms, each.guard_id), reverse=True)[:limit]:
+        found.reverse()
+        for trip in sorted(found, key=lambda each: -each.time_ms)[:limit]:
             yield trip
 
     async def labelled(

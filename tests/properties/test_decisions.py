@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from router.chat import Image, Message, Sampling, Text, Tool
 from router.decide import decide
-from router.decision import Decision, choice_of_receipt, receipt_of
+from router.decision import Decision
 from router.errors import ContextLengthExceededError, NoEligibleModelError
 from router.policy import Caller, Condition, Policy, PolicyModel, Requirement, Rule, Terms
+from router.receipt import choice_of_receipt, receipt_of
 from tests.builders import CAPABLE, model_of, policy_of, request_of
 from tests.router.scripted import ScriptedQuality
 

@@ -15,6 +15,8 @@ from router.chat import Finish, Reply, StreamStart, Text, TextDelta, UsageReport
 from router.cooldown import Cooldowns
 from router.dispatch import Dispatch
 from router.gateway import Gateway, InForce
+from router.guarding import Guarding
+from router.guards import Keeper
 from router.ledger import Intent, Rejection, RequestQuery, Settlement
 from router.policy import Caller, Policy, Terms, Upstream
 from router.ports import Deployment
@@ -339,6 +341,7 @@ class Stage:
         self.store: Any = self.budgets or MemoryBudgets(self.clock)
         self.treasury = Treasury(self.store, self.seen, self.clock, b"salt")
         admission = Admission(self.ledger, self.seen, self.clock, self.treasury)
+        self.keeper = Keeper(b"salt" * 8, self.ledger.append_later)
         self.dispatch = Dispatch(
             providers={"anthropic": self.vendor},
             admission=admission,
@@ -352,6 +355,7 @@ class Stage:
         self.gateway = Gateway(
             in_force=lambda: InForce(self.policy, deployments),
             quality=ScriptedQuality(self.losses, has_ground=self.has_ground),  # type: ignore[arg-type]
+            guarding=Guarding(self.keeper, self.clock),
             admission=admission,
             dispatch=self.dispatch,
             clock=self.clock,

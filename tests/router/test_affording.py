@@ -12,7 +12,6 @@ from router.budgets import Budget, Claim
 from router.budgets.windows import ENDLESS
 from router.chat import Finish, StreamStart, TextDelta, UsageReport
 from router.cover import SLICE_TOKENS
-from router.decision import choice_of_receipt
 from router.errors import (
     BudgetExhaustedError,
     BudgetStoreUnavailableError,
@@ -22,6 +21,7 @@ from router.errors import (
 )
 from router.ledger import RequestQuery
 from router.policy import Cascade, Condition, Requirement, Rule
+from router.receipt import choice_of_receipt
 from router.stores.budgets.memory import MemoryBudgets
 from router.tokens import TokenUsage, Usage
 from tests.builders import model_of, policy_of, request_of

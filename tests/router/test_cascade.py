@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from router.cascade import Step, bar_of, checks_for, plan_of
 from router.chat import ResponseFormat, Tool
 from router.decide import decide
-from router.decision import choice_of_receipt, choose, explained, receipt_of
+from router.decision import choose, explained
 from router.policy import Caller, Cascade, Terms
+from router.receipt import choice_of_receipt, receipt_of
 from tests.builders import candidate_of, model_of, policy_of, request_of
 from tests.router.scripted import ScriptedQuality
 

@@ -2,20 +2,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from router.catalog import cost_nanousd
 from router.chat import Image, Message, Sampling, Text, Tool
 from router.decide import decide, output_tokens_max_of
-from router.decision import Decision, choice_of_receipt, receipt_of
 from router.errors import ContextLengthExceededError, NoEligibleModelError
 from router.policy import Caller, Condition, Limits, Policy, Requirement, Rule, Terms
+from router.receipt import choice_of_receipt, receipt_of
 from router.token_priors import input_tokens_of
 from router.tokens import TokenUsage
 from tests.builders import CAPABLE, model_of, policy_of, request_of
 from tests.router.scripted import ScriptedQuality
+
+if TYPE_CHECKING:
+    from router.decision import Decision
 
 OPUS = model_of("opus", input_usd="5", output_usd="25", tier="premium")
 HAIKU = model_of("haiku", input_usd="1", output_usd="5", tier="economy")

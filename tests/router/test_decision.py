@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.decision import Candidate, Decision, choice_of_receipt, choose, explained, receipt_of
+from router.decision import Candidate, Decision, choose, explained
+from router.receipt import choice_of_receipt, receipt_of
 from tests.builders import candidate_of
 
 PREMIUM = candidate_of("premium", loss=0.0, cost=1_000)

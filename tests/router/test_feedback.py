@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from router.calibration import Adjustment, Calibration, Calibrations, Match, shifted
 from router.decide import decide
-from router.decision import Decision, receipt_of
 from router.feedback import (
     ALARM_BAND,
     CHECK_SOURCE,
@@ -32,9 +31,13 @@ from router.feedback import (
 )
 from router.ledger import Feedback, Folio, Intent, Line
 from router.policy import Caller, Terms
+from router.receipt import receipt_of
 from tests.builders import model_of, policy_of, request_of
 from tests.lines import START_MS, intent_line, settlement_line
 from tests.router.scripted import ScriptedQuality
+
+if TYPE_CHECKING:
+    from router.decision import Decision
 
 REVISION = "quality-revision"
 MODELS = {"premium": "anthropic/premium", "cheap": "anthropic/cheap"}

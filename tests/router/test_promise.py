@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from router.calibration import NO_LIMIT, Calibration, Calibrations, Match
 from router.decide import decide
-from router.decision import Decision, choice_of_receipt, receipt_of
 from router.policy import Caller, Terms
+from router.receipt import choice_of_receipt, receipt_of
 from tests.builders import model_of, policy_of, request_of
 from tests.router.scripted import ScriptedQuality
+
+if TYPE_CHECKING:
+    from router.decision import Decision
 
 POLICY = policy_of(model_of("premium", output_usd="50"), model_of("cheap"), model_of("other", output_usd="2"))
 QUALITY = ScriptedQuality({"anthropic/premium": 0.0, "anthropic/cheap": 0.2, "anthropic/other": 0.01})

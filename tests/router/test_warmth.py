@@ -12,8 +12,8 @@ import pytest
 from router.catalog import contract_schedule, cost_nanousd
 from router.chat import Image, Message, Text, Tool, ToolCall, ToolResult
 from router.decide import decide
-from router.decision import choice_of_receipt, receipt_of
 from router.policy import Caller, Terms
+from router.receipt import choice_of_receipt, receipt_of
 from router.tokens import TokenUsage, Usage
 from router.warmth import KEPT_LONG_S, KEPT_S, WarmCaches, beginnings_of
 from tests.builders import model_of, policy_of, request_of

@@ -9,6 +9,8 @@ const REASONS = {
   none_within_tolerance: ["none in tolerance", "Every cheaper model is predicted to lose too much."],
   premium_not_eligible: ["premium may not serve", "Premium may not serve this: the best of those that may."],
   cascade: ["checked, cheap first", "A cheaper model is asked first and its answer checked; a better one answers when a check fails."],
+  guard_downgrade: ["curbed by a guard", "A guard tripped that asks for a cheaper model: the cheapest that may serve."],
+  budget_downgrade: ["what the budget allows", "The budgets have no room for what was chosen: the best that they have room for."],
   pinned: ["pinned", "The caller named the model."],
   refused: ["refused", "Refused before any vendor was asked."],
 };
@@ -18,6 +20,8 @@ export const reasonLong = (code) => REASONS[code]?.[1] ?? code;
 const WHY = {
   loss_above_threshold: "predicted loss above the threshold",
   dearer: "in tolerance, but dearer",
+  loses_more: "loses more than what fits the budget",
+  budget: "no room in the budgets",
   no_placement: "nothing known of its quality",
   not_pinned: "another model was named",
   zero_tolerance: "no loss accepted",

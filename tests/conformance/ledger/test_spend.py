@@ -94,6 +94,14 @@ async def test_trips_come_newest_first_and_by_owner(ledger: Ledger) -> None:
     assert [each async for each in ledger.trips(TripQuery(from_ms=START_MS + 1))] == [second]
 
 
+async def test_a_case_may_go_up_two_rungs_within_a_millisecond(ledger: Ledger) -> None:
+    slowed, stopped = trip("grd_1", action="throttle"), trip("grd_1", action="stop")
+    await ledger.append(slowed)
+    await ledger.append(stopped)
+    await ledger.append(stopped)
+    assert [each async for each in ledger.trips(TripQuery())] == [stopped, slowed]
+
+
 async def test_a_trip_is_no_request(ledger: Ledger) -> None:
     await ledger.append(trip("grd_1"))
     assert await ledger.request("grd_1") is None

@@ -12,9 +12,10 @@ from router.cascade import PlanWhy
 from router.cli import app
 from router.cli.explain import PLANS, PREFIXES, REASONS, WHY_NOT, focus_of, request_of, text_of
 from router.decide import decide
-from router.decision import Reason, choice_of_receipt
+from router.decision import Reason
 from router.policy import Caller, Terms
 from router.quality import load_quality_model
+from router.receipt import choice_of_receipt
 from tests.builders import model_of, policy_of
 
 if TYPE_CHECKING:
@@ -143,6 +144,9 @@ def test_a_mistake_on_the_command_line_exits_with_2(arguments: list[str], code: 
 
 def test_every_reason_has_its_words() -> None:
     assert set(REASONS) == set(Reason.__args__)
+    words = (POLICIES.parent / "router" / "server" / "static" / "words.js").read_text()
+    for reason in Reason.__args__:
+        assert f"  {reason}: [" in words, "the dashboard has no words for it"
 
 
 def test_every_code_of_a_candidate_has_its_words() -> None:

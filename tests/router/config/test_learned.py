@@ -12,11 +12,11 @@ from router.calibration import NO_CALIBRATIONS, Match
 from router.config import learned as store
 from router.config.learned import FeedbackWatch, Learned
 from router.decide import decide
-from router.decision import receipt_of
 from router.errors import ConfigError
 from router.feedback import VOICE_SHIFT_MAX, fold, labels_of
 from router.ledger import Feedback
 from router.policy import Caller, Terms
+from router.receipt import receipt_of
 from router.stores.memory import MemoryLedger
 from tests.builders import model_of, policy_of, request_of
 from tests.lines import START_MS, StillClock, intent_line, settlement_line

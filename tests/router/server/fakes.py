@@ -98,6 +98,8 @@ class FakeStream:
     has_ready: bool = False
     cascade: str | None = None
     budget_remaining_nanousd: int | None = None
+    lineage: str | None = None
+    guard: str | None = None
     is_closed: bool = False
 
     async def __aiter__(self) -> AsyncIterator[StreamEvent]:

@@ -1,0 +1,74 @@
+"""The policy's guards: how they are written, and what they become."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from router.config.budgets import LimitUsd  # noqa: TC001  # pydantic reads the annotation at run time
+from router.config.fields import Strict
+from router.money import parse_usd
+from router.policy import Guards
+
+SPAN = re.compile(r"^(\d{1,6})(s|m|h|d)$")
+MS_OF_UNIT = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+WINDOW_MIN_MS, WINDOW_MAX_MS = 60_000, 7 * 86_400_000
+
+
+def span_ms(text: str) -> int | None:
+    """Milliseconds of `90s`, `10m`, `2h` or `1d`; None for any other text."""
+    match = SPAN.match(text)
+    return None if match is None else int(match[1]) * MS_OF_UNIT[match[2]]
+
+
+def _window(value: str) -> str:
+    found = span_ms(value)
+    if found is None or not WINDOW_MIN_MS <= found <= WINDOW_MAX_MS:
+        raise PydanticCustomError("window", "must be a span from 1m to 7d, such as 10m")
+    return value
+
+
+Span = Annotated[str, AfterValidator(_window), WithJsonSchema({"type": "string", "pattern": SPAN.pattern})]
+
+
+class LoopBlock(Strict):
+    """What stops a runaway, with or without the client's help."""
+
+    enabled: bool = Field(default=True, description="`false` lets everything pass, and counts nothing")
+    window: Span = Field(default="10m", description="how long a repeat counts, and how long a stop lasts at first")
+    repeats_max: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=5, description="equal requests that pass within `window`"
+    )
+    depth_max: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        default=8, description="how deep agents may call agents within a lineage"
+    )
+    descendants_max: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=200, description="agents that one lineage may have in all"
+    )
+    usd_per_hour_max: LimitUsd | None = Field(
+        default=None, description="USD an hour that a lineage, and a session, may spend; no bound, if not given"
+    )
+
+
+class GuardsBlock(Strict):
+    """Loops, recursion, fan-out and retry storms."""
+
+    loop: LoopBlock = Field(default_factory=LoopBlock, description="what stops a runaway")
+
+
+def guards_of(block: GuardsBlock) -> Guards:
+    """The bounds as the guards take them."""
+    loop = block.loop
+    window_ms = span_ms(loop.window)
+    assert window_ms is not None
+    return Guards(
+        is_on=loop.enabled,
+        window_ms=window_ms,
+        repeats_max=loop.repeats_max,
+        depth_max=loop.depth_max,
+        descendants_max=loop.descendants_max,
+        nanousd_per_hour_max=None if loop.usd_per_hour_max is None else parse_usd(loop.usd_per_hour_max),
+    )

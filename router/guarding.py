@@ -1,0 +1,85 @@
+"""Guards on the request path: asked before money is held, told once how the request ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from router.decision import curbed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.chat import Part, Request
+    from router.clock import Clock
+    from router.decision import Decision
+    from router.guards import Keeper, Verdict
+    from router.policy import Caller, Policy, Terms
+
+
+@dataclass(slots=True)
+class Watch:
+    """One request that guards let through. ``parts`` is what was answered, of which they keep digests only."""
+
+    keeper: Keeper
+    clock: Clock
+    verdict: Verdict
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def ticket(self) -> str:
+        """The response's `X-Router-Lineage`."""
+        return self.verdict.ticket
+
+    @property
+    def lineage_id(self) -> str:
+        """The ledger's name of the lineage."""
+        return self.verdict.lineage_id
+
+    @property
+    def said(self) -> str | None:
+        """The response's `X-Router-Guard`: the guard and how far up the ladder; None where nothing was noticed."""
+        found = self.verdict
+        return None if found.guard is None else f"{found.guard}; {found.action}"
+
+    @property
+    def receipt(self) -> Mapping[str, object] | None:
+        """What the receipt says of it; None where nothing was noticed."""
+        found = self.verdict
+        if found.guard is None:
+            return None
+        return {
+            "guard": found.guard,
+            "action": found.action,
+            "guard_id": found.guard_id,
+            "evidence": dict(found.evidence),
+        }
+
+    def end(self, outcome: str, cost_nanousd: int) -> None:
+        """The request is over, with the outcome of its last attempt and the cost of all."""
+        self.keeper.observe(
+            self.verdict.mark,
+            now_ms=self.clock.now_ms(),
+            outcome=outcome,
+            cost_nanousd=cost_nanousd,
+            parts=self.parts,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Guarding:
+    """Shows requests to the keeper."""
+
+    keeper: Keeper
+    clock: Clock
+
+    def admit(
+        self, request: Request, caller: Caller, terms: Terms, decision: Decision, policy: Policy
+    ) -> tuple[Decision, Watch]:
+        """The decision, a cheaper one where a guard says so, and the watch over the request.
+
+        Raises LoopDetectedError, FanoutExceededError, RateLimitedError and BudgetStoreUnavailableError.
+        """
+        verdict = self.keeper.admit(request, caller, terms, decision, policy.guards, self.clock.now_ms())
+        watch = Watch(self.keeper, self.clock, verdict)
+        return (curbed(decision) if verdict.action == "downgrade" else decision), watch
