@@ -33,6 +33,7 @@ from router.money import NANO_PER_USD
 from router.providers import open_session, providers_of
 from router.quality import load_quality_model
 from router.server import Idempotency, ServerParts, create_app
+from router.server.budgets import budget_routes
 from router.server.chargeback import chargeback_routes
 from router.server.dashboard import dashboard_routes
 from router.server.http_protocol import ShapedHttpProtocol
@@ -47,6 +48,8 @@ from router.treasury import Treasury
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
+
+    from fastapi import APIRouter
 
     from router.calibration import Calibrations
     from router.catalog import PriceSchedule, PriceTier
@@ -163,7 +166,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
             calibrations_refused=labels.refused,
         )
         telemetry.calibrations_told(len(labels.refused()), labels.alarms())
-        app = create_app(parts, report_routes(parts), chargeback_routes(parts), dashboard_routes())
+        app = create_app(parts, *routes_of(parts, budgets))
         with contextlib.suppress(NotImplementedError, ValueError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watch.wake)
         watching = asyncio.ensure_future(watch.run(swap, told))
@@ -171,6 +174,11 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         calibrating = asyncio.ensure_future(labels.run(lambda: watch.policy, lambda: swap(watch.policy)))
         stack.push_async_callback(stop_all, watching, sweeping, calibrating)
         yield Assembled(app, gateway, ledger, is_simulated=urls is not None, needs_key=watch.key_ring is not None)
+
+
+def routes_of(parts: ServerParts, budgets: BudgetStore) -> tuple[APIRouter, ...]:
+    """What is served beside the hot route."""
+    return report_routes(parts), chargeback_routes(parts), budget_routes(parts, budgets), dashboard_routes()
 
 
 def guarding_of(ledger: Ledger, telemetry: Telemetry, clock: SystemClock, salt: bytes) -> Guarding:

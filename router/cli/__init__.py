@@ -211,6 +211,10 @@ def report(
         ),
     ] = "",
     since: Annotated[str, typer.Option(metavar="WHEN", help="A span such as 7d, 12h, 2w, or a time.")] = "7d",
+    until: Annotated[str | None, typer.Option(metavar="WHEN", help="A time, such as 2026-12-01 [now].")] = None,
+    chargeback: Annotated[
+        bool, typer.Option("--chargeback", help="Report what each owner is charged; --by is then the team.")
+    ] = False,
     form: Annotated[
         str | None,
         typer.Option("--format", metavar="FORMAT", help="table, json, csv, png or svg [what --out ends in; table]."),
@@ -227,9 +231,33 @@ def report(
     What was spent, what premium would have cost, and the difference. A picture (png, svg) shows savings over time
     with their band, and cost by group, by model without --by, beside what premium would have cost.
     """
+    chosen = "json" if json else form
+    if chargeback:
+        from router.cli.chargeback import chargeback as charge
+
+        raise typer.Exit(charge(by=by, since=since, until=until, policy=policy, home=home, form=chosen, out=out))
     from router.cli.report import report as run
 
-    raise typer.Exit(run(by=by, since=since, policy=policy, home=home, form="json" if json else form, out=out))
+    raise typer.Exit(run(by=by, since=since, until=until, policy=policy, home=home, form=chosen, out=out))
+
+
+@app.command()
+def budgets(
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="table, json or csv [what --out ends in; table].")
+    ] = None,
+    out: Annotated[str | None, typer.Option(metavar="FILE", help="Write json or csv here instead of printing.")] = None,
+    policy: Policy = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Show every budget and how far it is spent.
+
+    Limit, settled, reserved and remaining of each owner, its window, and when it is exhausted at its own pace.
+    """
+    from router.cli.budgets import budgets as run
+
+    raise typer.Exit(run(policy=policy, home=home, form="json" if json else form, out=out))
 
 
 @keys_app.command("create")

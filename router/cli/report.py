@@ -59,6 +59,19 @@ def parse_since(text: str, now_ms: int) -> int:
     return since_ms
 
 
+def parse_until(text: str | None, since_ms: int, now_ms: int) -> int:
+    """Milliseconds of a time, now without one. Raises BadParameter."""
+    if text is None:
+        return now_ms + 1
+    try:
+        until_ms = parse_time_ms(text)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter("must be a time such as 2026-12-01", param_hint="--until") from None
+    if until_ms <= since_ms:
+        raise typer.BadParameter("is not after --since", param_hint="--until")
+    return until_ms
+
+
 def parse_format(form: str | None, out: str | None) -> str:
     """The format that was asked for, or that the file's name says. Raises BadParameter where they cannot be."""
     suffix = Path(out).suffix.removeprefix(".").lower() if out else ""
@@ -99,12 +112,20 @@ def require_ledger(settings: Settings) -> None:
 
 
 def report(
-    *, by: str, since: str, policy: str | None, home: str | None, form: str | None, out: str | None = None
+    *,
+    by: str,
+    since: str,
+    policy: str | None,
+    home: str | None,
+    form: str | None,
+    out: str | None = None,
+    until: str | None = None,
 ) -> int:
     """Print the report, or write it to a file. Raises BadParameter, ConfigError and LedgerUnavailableError."""
     chosen, names, clock = parse_format(form, out), parse_by(by), SystemClock()
     now_ms = clock.now_ms()
-    query = RequestQuery(from_ms=parse_since(since, now_ms), to_ms=now_ms + 1)
+    from_ms = parse_since(since, now_ms)
+    query = RequestQuery(from_ms=from_ms, to_ms=parse_until(until, from_ms, now_ms))
     settings = load_settings(policy=policy, home=home)
     loaded = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
     require_ledger(settings)
@@ -181,6 +202,9 @@ def show(found: dict[str, Any], names: tuple[str, ...]) -> None:
         console.print("No requests in this span.")
         return
     console.print(table)
+    if found["rest"] is not None:
+        rest = found["rest"]
+        console.print(f"{rest['groups']} more groups: {rest['realized_cost_usd']} USD", highlight=False)
     console.print(f"premium low .. high: {range_text(totals['premium_cost_usd'])}", highlight=False)
     console.print(f"savings low .. high: {range_text(totals['savings_usd'])}", highlight=False)
     for row in found["quality"]:

@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from router.budgets import Budget
 from router.clock import iso_of, parse_time_ms
-from router.config.budgets import LimitUsd  # noqa: TC001  # pydantic reads the annotation at run time
+from router.config.budgets import HELD_QUEUE_S, LimitUsd
 from router.config.load import ordered, places_of, read_bytes, require_none
 from router.config.mistakes import message_of
 from router.config.yaml_places import Finding, Places
@@ -104,6 +104,7 @@ class KeyLimit(BaseModel):
             window=self.window,
             limit_nanousd=parse_usd(self.limit_usd),
             kind=self.kind,
+            queue_s=HELD_QUEUE_S,
             owners=frozenset({key_id}),
         )
 

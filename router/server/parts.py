@@ -24,6 +24,10 @@ class Keys(Protocol):
         """The caller. Raises InvalidApiKeyError."""
         ...
 
+    def callers(self, now_ms: int) -> Sequence[Caller]:
+        """Whose keys are in force."""
+        ...
+
 
 class Status(Protocol):
     """What is said of the policy file."""

@@ -15,9 +15,9 @@ from router.cli import app as cli
 from router.config.schema import policy_schema
 from router.errors import ConfigError, RouterError
 from router.server.dashboard import HEADERS as PAGE_HEADERS
-from router.server.dashboard import dashboard_routes
-from router.server.reports import report_routes
+from router.stores.budgets.memory import MemoryBudgets
 from router.telemetry import Telemetry
+from router.wiring import routes_of
 from tests.router.server.fakes import parts_of
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _api() -> Any:
     from router.server.app import create_app
 
     parts = parts_of()
-    app = create_app(parts, report_routes(parts), dashboard_routes())
+    app = create_app(parts, *routes_of(parts, MemoryBudgets(parts.clock)))
     return inspect.getclosurevars(app).nonlocals["api"]
 
 

@@ -242,12 +242,15 @@ class FakeGateway:
 class FakeKeys:
     """Keys by their text."""
 
-    callers: dict[str, Caller]
+    known: dict[str, Caller]
 
     def caller_of(self, presented: str, now_ms: int) -> Caller:
-        if presented not in self.callers:
+        if presented not in self.known:
             raise InvalidApiKeyError("the API key is unknown")
-        return self.callers[presented]
+        return self.known[presented]
+
+    def callers(self, now_ms: int) -> tuple[Caller, ...]:
+        return tuple(self.known.values())
 
 
 @dataclass

@@ -1,0 +1,84 @@
+"""``tollgate budgets``: how far each budget is spent, from the stores, without a running gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from router.cli.chargeback import parse_text_format, shown
+from router.cli.report import require_ledger, write
+from router.cli.table import table_text
+from router.clock import SystemClock
+from router.config.keys import KeyRing, keys_path, load_keys
+from router.config.load import load_policy
+from router.config.prices import load_catalog
+from router.config.settings import load_settings
+from router.server.auth import Reader
+from router.server.budgets import budgets_csv, budgets_report
+from router.stores import open_ledger
+from router.stores.budgets import open_budgets
+
+if TYPE_CHECKING:
+    from router.budgets import Budget
+    from router.config.settings import Settings
+    from router.policy import Policy
+
+COLUMNS = ("budget", "owner", "window", "limit USD", "settled", "reserved", "remaining", "share", "exhausted at")
+NONE = "No budget is set: `budgets:` in the policy sets some, `tollgate keys create --limit-usd` one for a key."
+
+
+def budgets(*, policy: str | None, home: str | None, form: str | None, out: str | None) -> int:
+    """Print the budgets, or write them to a file. Raises BadParameter, ConfigError and StoreError."""
+    chosen = parse_text_format(form, out)
+    settings = load_settings(policy=policy, home=home)
+    loaded = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
+    require_ledger(settings)
+    report = asyncio.run(_read(settings, (*loaded.budgets, *_of_keys(settings, loaded))))
+    rows = report["budgets"]
+    if chosen == "table":
+        print(_table(rows) if rows else NONE)  # noqa: T201  # this command's output
+    else:
+        text = budgets_csv(rows) if chosen == "csv" else json.dumps(report, indent=2) + "\n"
+        write(out, text.encode())
+    return 0
+
+
+async def _read(settings: Settings, found: tuple[Budget, ...]) -> dict[str, Any]:
+    clock = SystemClock()
+    ledger = await open_ledger(settings.ledger_url, home=settings.home, clock=clock)
+    try:
+        store = await open_budgets(settings.ledger_url, home=settings.home)
+        try:
+            return await budgets_report(found, store, ledger, Reader(sees_all=True), clock.now_ms())
+        finally:
+            await store.aclose()
+    finally:
+        await ledger.aclose()
+
+
+def _of_keys(settings: Settings, policy: Policy) -> tuple[Budget, ...]:
+    path = keys_path(settings.home, policy.keys_file, settings.policy_path)
+    if not path.exists():
+        return ()
+    ring = KeyRing({key.id: key for key in load_keys(path).keys})
+    return tuple(budget for caller in ring.callers(SystemClock().now_ms()) for budget in caller.limits)
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        [
+            each["name"] if each["kind"] == "hard" else f"{each['name']} (soft)",
+            "everybody" if each["scope"] == "all" else shown(each["owner"]),
+            each["window"] if each["zone"] == "UTC" else f"{each['window']}, {each['zone']}",
+            each["limit_usd"],
+            each["settled_usd"],
+            each["reserved_usd"],
+            each["remaining_usd"],
+            f"{float(each['settled_usd']) / float(each['limit_usd']):.1%}",
+            "" if each["exhausted_at"] is None else f"{each['exhausted_at'][:16]}Z",
+        ]
+        for each in rows
+    ]
+    return table_text(COLUMNS, lines, left=COLUMNS[:3])

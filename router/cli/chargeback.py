@@ -1,0 +1,97 @@
+"""``tollgate report --chargeback``: what each owner is charged, from the ledger, without a running gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from router.cli.report import parse_format, parse_since, parse_until, require_ledger, write
+from router.cli.table import table_text
+from router.clock import SystemClock
+from router.config.settings import load_settings
+from router.errors import RequestError
+from router.ledger import RequestQuery
+from router.server.chargeback import charge_rows, chargeback_csv, chargeback_of, parse_owners
+from router.stores import open_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TEXTS = ("table", "json", "csv")
+COLUMNS = ("requests", "attempts", "input tokens", "output tokens", "cost USD", "share", "premium USD")
+
+
+def chargeback(
+    *, by: str, since: str, until: str | None, policy: str | None, home: str | None, form: str | None, out: str | None
+) -> int:
+    """Print the report, or write it to a file. Raises BadParameter, ConfigError and LedgerUnavailableError."""
+    chosen = parse_text_format(form, out)
+    try:
+        names = parse_owners(by)
+    except RequestError as error:
+        raise typer.BadParameter(error.message.removeprefix("group_by: "), param_hint="--by") from None
+    clock = SystemClock()
+    now_ms = clock.now_ms()
+    from_ms = parse_since(since, now_ms)
+    query = RequestQuery(from_ms=from_ms, to_ms=parse_until(until, from_ms, now_ms))
+    settings = load_settings(policy=policy, home=home)
+    require_ledger(settings)
+
+    async def read() -> dict[str, Any]:
+        ledger = await open_ledger(settings.ledger_url, home=settings.home, clock=clock)
+        try:
+            return await chargeback_of(ledger, query, names)
+        finally:
+            await ledger.aclose()
+
+    found = asyncio.run(read())
+    if chosen == "table":
+        print(charge_table(found, names))  # noqa: T201  # this command's output
+    else:
+        text = chargeback_csv(found) if chosen == "csv" else json.dumps(found, indent=2) + "\n"
+        write(out, text.encode())
+    return 0
+
+
+def parse_text_format(form: str | None, out: str | None) -> str:
+    """The format, which is one of words. Raises BadParameter."""
+    chosen = parse_format(form, out) if form is None or form in TEXTS else form
+    if chosen not in TEXTS:
+        hint = "--out" if form is None else "--format"
+        raise typer.BadParameter("must be table, json or csv: there is no picture of it", param_hint=hint)
+    return chosen
+
+
+def charge_table(found: dict[str, Any], names: Sequence[str]) -> str:
+    """The report for people: a row an owner, what nobody owns, the rest, and the sum last."""
+    total = found["totals"]
+    rows: list[list[str]] = []
+    for kind, each in charge_rows(found):
+        labels = {"unallocated": "unallocated", "rest": f"{each.get('owners')} more"}
+        owner = each["owner"] if kind == "owner" else {}
+        first = [shown(owner.get(name)) for name in names] if kind == "owner" else [labels[kind]]
+        rows.append([*first, *[""] * (len(names) - len(first)), *_cells(each, total)])
+    rows.append(["all", *[""] * (len(names) - 1), *_cells(total, total)])
+    head = f"Chargeback {found['from'][:19]}Z to {found['to'][:19]}Z"
+    return f"{head}\n\n{table_text([*names, *COLUMNS], rows, left=names)}\n\n{found['method']}"
+
+
+def shown(name: str | None) -> str:
+    """A name that a caller may have chosen, as it can stand on a terminal."""
+    return "-" if name is None else name if name.isprintable() else ascii(name)
+
+
+def _cells(row: dict[str, Any], total: dict[str, Any]) -> list[str]:
+    whole = float(total["cost_usd"])
+    return [
+        str(row["requests"]),
+        str(row["attempts"]),
+        str(row["tokens"]["input"]),
+        str(row["tokens"]["output"]),
+        row["cost_usd"],
+        f"{float(row['cost_usd']) / whole:.1%}" if whole else "",
+        row["counterfactual"]["premium_cost_usd"]["point"],
+    ]
