@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evals.fit import Lsa, fit_lsa, project
-from evals.network import Network, fit_network, joined, outcomes_of
+from evals.members import members_of
+from evals.network import Network, outcomes_of
 from evals.prepare import LABELS_MIN, structure_of
 
 if TYPE_CHECKING:
@@ -78,15 +79,9 @@ def fit_on(
     x = shell.inputs(features)
     pairs = [pair for pair in prepared.trained_pairs() if usable[list(pair)].all()]
     outcomes = outcomes_of(learned, pairs)
-    networks = []
-    for member in range(recipe.members):
-        networks.append(fit_network(x, outcomes, recipe, seed=recipe.members * seed + member))
-        say(f"network {member + 1} of {recipe.members}")
-    for member in range(recipe.structure_members):
-        alone = fit_network(x[:, shell.dims :], outcomes, recipe, seed=recipe.structure_members * seed + member)
-        networks.append(alone.behind(shell.dims))
-        say(f"network {member + 1} of {recipe.structure_members} on structure alone")
-    return Fitted(lsa, scale, shell.center, shell.spread, joined(networks), usable)
+    kinds = np.concatenate([prepared.dataset.categories[each] for each in labels])
+    network = members_of(x, outcomes, kinds, recipe, dims=shell.dims, seed=seed, say=say)
+    return Fitted(lsa, scale, shell.center, shell.spread, network, usable)
 
 
 _EMPTY = np.zeros((0, 0), dtype=np.float32)

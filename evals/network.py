@@ -74,8 +74,11 @@ def outcomes_of(scores: Floats, pairs: Sequence[tuple[int, int]]) -> Outcomes:
     return Outcomes(target, weight.astype(np.float32), signs, target @ signs.T, both.astype(np.float32))
 
 
-def fit_network(x: Floats, outcomes: Outcomes, recipe: Recipe, *, seed: int) -> Network:
-    """Fit by cross-entropy of the outcomes and squared error of the pairs' gains; the same for a seed everywhere."""
+def fit_network(x: Floats, outcomes: Outcomes, recipe: Recipe, *, seed: int, fixed: Floats | None = None) -> Network:
+    """Fit by cross-entropy of the outcomes and squared error of the pairs' gains; the same for a seed on one machine.
+
+    ``fixed`` (n, M): log-odds that stand beside the network's while it learns, so that it learns what they leave.
+    """
     rng = np.random.default_rng(seed)
     n, inputs = x.shape
     p = _start(inputs, outcomes, recipe, rng)
@@ -87,13 +90,13 @@ def fit_network(x: Floats, outcomes: Outcomes, recipe: Recipe, *, seed: int) -> 
         order = rng.permutation(n)
         for start in range(0, n, recipe.batch):
             step += 1
-            grads = _gradients(p, x, outcomes, order[start : start + recipe.batch], recipe, rng)
+            grads = _gradients(p, x, outcomes, order[start : start + recipe.batch], recipe, rng, fixed)
             for index, grad in enumerate(grads):
                 pulled = grad + np.float32(recipe.decay) * p[index] if index in DECAYED else grad
                 first[index] = B1 * first[index] + (1 - B1) * pulled
                 second[index] = B2 * second[index] + (1 - B2) * pulled * pulled
-                fixed = first[index] / (1 - B1**step) / (np.sqrt(second[index] / (1 - B2**step)) + 1e-8)
-                p[index] = (p[index] - rate * fixed).astype(np.float32)
+                scaled = first[index] / (1 - B1**step) / (np.sqrt(second[index] / (1 - B2**step)) + 1e-8)
+                p[index] = (p[index] - rate * scaled).astype(np.float32)
     return Network(*p)
 
 
@@ -124,6 +127,7 @@ def _gradients(
     rows: NDArray[np.intp],
     recipe: Recipe,
     rng: np.random.Generator,
+    fixed: Floats | None,
 ) -> list[Floats]:
     w1, b1, w2, b2, slope, offset = p
     x = inputs[rows]
@@ -133,7 +137,10 @@ def _gradients(
     raw = x @ w1 + b1
     hidden = np.maximum(raw, 0) * kept
     skills = hidden @ w2 + b2
-    predicted = 1 / (1 + np.exp(-np.clip(skills @ slope.T + offset, -30, 30)))
+    logits = skills @ slope.T + offset
+    if fixed is not None:
+        logits += fixed[rows]
+    predicted = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
     d_logits = outcomes.weight[rows] * (predicted - outcomes.target[rows])
     if recipe.pair_weight and len(outcomes.pairs):
         miss = outcomes.gain_known[rows] * (predicted @ outcomes.pairs.T - outcomes.gain[rows])
@@ -144,19 +151,21 @@ def _gradients(
     return [x.T @ d_hidden, d_hidden.sum(0), hidden.T @ d_skills, d_skills.sum(0), d_logits.T @ skills, d_logits.sum(0)]
 
 
-def joined(networks: Sequence[Network]) -> Network:
-    """The networks' mean in log-odds, as one network of the same shape of arrays: their skills stand side by side."""
-    count, skills = len(networks), networks[0].skill_w.shape[1]
-    skill_w = np.zeros((sum(len(each.hidden_b) for each in networks), skills * count), dtype=np.float32)
-    row = 0
-    for index, each in enumerate(networks):
-        skill_w[row : row + len(each.hidden_b), skills * index : skills * (index + 1)] = each.skill_w
-        row += len(each.hidden_b)
+def joined(networks: Sequence[Network], weights: Sequence[float] | None = None) -> Network:
+    """The networks' weighted mean in log-odds, as one network of the same arrays: their skills stand side by side."""
+    given = np.ones(len(networks)) if weights is None else np.asarray(weights, dtype=float)
+    shares = (given / given.sum()).astype(np.float32)
+    skill_w = np.zeros([sum(each.skill_w.shape[axis] for each in networks) for axis in (0, 1)], dtype=np.float32)
+    row, column = 0, 0
+    for each in networks:
+        rows, columns = each.skill_w.shape
+        skill_w[row : row + rows, column : column + columns] = each.skill_w
+        row, column = row + rows, column + columns
     return Network(
         np.hstack([each.hidden_w for each in networks]),
         np.hstack([each.hidden_b for each in networks]),
         skill_w,
         np.hstack([each.skill_b for each in networks]),
-        np.hstack([each.slope for each in networks]) / np.float32(count),
-        np.mean([each.offset for each in networks], axis=0),
+        np.hstack([each.slope * share for each, share in zip(networks, shares, strict=True)]),
+        np.sum([each.offset * share for each, share in zip(networks, shares, strict=True)], axis=0),
     )

@@ -11,16 +11,22 @@ class Recipe:
     """How the model is fitted.
 
     ``members``: networks that differ by their seed, joined in log-odds; beside them ``structure_members`` see the
-    features of structure alone, which carry over to kinds of prompts whose words are new. ``dropout`` and
-    ``input_dropout`` are shares of the hidden layer and of the inputs; ``decay`` is on the first two layers;
-    ``pair_weight`` weighs the squared error of a pair's gain against the cross-entropy of outcomes; ``templates`` and
-    ``noise`` add copies of each prompt inside its benchmark's template, and with casing, white space, politeness or
-    typos changed.
+    features of structure alone, next to a pull of length of ``length_pull`` log-odds for one standard deviation and
+    one unit of ability, which carries over to kinds of prompts whose words are new; ``kind_members`` learn next to
+    each kind's mean outcomes. ``structure_weight`` and ``kind_weight`` are a member's weight against one of the first.
+    ``dropout`` and ``input_dropout`` are shares of the hidden layer and of the inputs; ``decay`` is on the first two
+    layers; ``pair_weight`` weighs the squared error of a pair's gain against the cross-entropy of outcomes;
+    ``templates`` and ``noise`` add copies of each prompt inside its benchmark's template, and with casing, white space,
+    politeness or typos changed.
     """
 
     dims: int = 128
     members: int = 3
     structure_members: int = 3
+    kind_members: int = 2
+    structure_weight: float = 2.0
+    kind_weight: float = 1.0
+    length_pull: float = 0.3
     hidden: int = 64
     skills: int = 12
     epochs: int = 40
@@ -37,9 +43,11 @@ class Recipe:
 CHOSEN: Final = Recipe()
 CANDIDATES: Final[dict[str, Recipe]] = {
     "chosen": CHOSEN,
+    "no pull of length": replace(CHOSEN, length_pull=0.0),
+    "no members inside kinds": replace(CHOSEN, kind_members=0),
     "no structure members": replace(CHOSEN, structure_members=0),
-    "six members, none of structure": replace(CHOSEN, members=6, structure_members=0),
-    "structure members alone": replace(CHOSEN, members=0),
+    "six members, no other": replace(CHOSEN, members=6, structure_members=0, kind_members=0),
+    "structure members alone": replace(CHOSEN, members=0, kind_members=0),
     "no pair loss": replace(CHOSEN, pair_weight=0.0),
     "pair loss x2": replace(CHOSEN, pair_weight=1.0),
     "hidden 96": replace(CHOSEN, hidden=96),
@@ -49,8 +57,8 @@ CANDIDATES: Final[dict[str, Recipe]] = {
     "decay x3": replace(CHOSEN, decay=3e-3),
     "dims 64": replace(CHOSEN, dims=64),
     "dims 192": replace(CHOSEN, dims=192),
-    "one member of each": replace(CHOSEN, members=1, structure_members=1),
-    "five members of each": replace(CHOSEN, members=5, structure_members=5),
+    "one member of each": replace(CHOSEN, members=1, structure_members=1, kind_members=1),
+    "five members of each": replace(CHOSEN, members=5, structure_members=5, kind_members=5),
     "no templates": replace(CHOSEN, templates=False),
     "no noise": replace(CHOSEN, noise=False),
 }

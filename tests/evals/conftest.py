@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from router.quality import QualityModel
 
-SMALL = replace(CHOSEN, dims=24, members=2, hidden=24, epochs=25)
+SMALL = replace(CHOSEN, dims=24, members=2, structure_members=1, kind_members=1, hidden=24, epochs=25)
 
 
 @pytest.fixture(scope="session")

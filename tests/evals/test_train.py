@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from evals.prepare import Prepared
     from router.quality import QualityModel
 
-TINY = replace(SMALL, members=1, epochs=2)
+TINY = replace(SMALL, members=1, structure_members=1, kind_members=1, epochs=2)
 
 
 def test_the_small_data_is_the_same_for_a_seed_and_another_for_another() -> None:
