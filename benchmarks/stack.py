@@ -141,7 +141,11 @@ class GatewayProcess:
 
     def command(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         """Run `tollgate WORDS --home HOME` beside the gateway's ledger."""
-        line = [sys.executable, "-m", "router.cli", *words, "--home", str(self.home)]
+        return self.plain(*words, "--home", str(self.home))
+
+    def plain(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        """Run `tollgate WORDS` as they are."""
+        line = [sys.executable, "-m", "router.cli", *words]
         return subprocess.run(line, cwd=REPO, env=self.environment, check=False, capture_output=True)
 
     def read(self, path: str) -> Any:  # noqa: ANN401 - any JSON

@@ -36,6 +36,7 @@ from router.server import Idempotency, ServerParts, create_app
 from router.server.budgets import budget_routes
 from router.server.chargeback import chargeback_routes
 from router.server.dashboard import dashboard_routes
+from router.server.guards import guard_routes
 from router.server.http_protocol import ShapedHttpProtocol
 from router.server.reports import report_routes
 from router.simulator import SimulatorProcess
@@ -166,7 +167,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
             calibrations_refused=labels.refused,
         )
         telemetry.calibrations_told(len(labels.refused()), labels.alarms())
-        app = create_app(parts, *routes_of(parts, budgets))
+        app = create_app(parts, *routes_of(parts, budgets, guarding.keeper))
         with contextlib.suppress(NotImplementedError, ValueError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watch.wake)
         watching = asyncio.ensure_future(watch.run(swap, told))
@@ -176,9 +177,15 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         yield Assembled(app, gateway, ledger, is_simulated=urls is not None, needs_key=watch.key_ring is not None)
 
 
-def routes_of(parts: ServerParts, budgets: BudgetStore) -> tuple[APIRouter, ...]:
+def routes_of(parts: ServerParts, budgets: BudgetStore, keeper: Keeper) -> tuple[APIRouter, ...]:
     """What is served beside the hot route."""
-    return report_routes(parts), chargeback_routes(parts), budget_routes(parts, budgets), dashboard_routes()
+    return (
+        report_routes(parts),
+        chargeback_routes(parts),
+        budget_routes(parts, budgets),
+        guard_routes(parts, keeper),
+        dashboard_routes(),
+    )
 
 
 def guarding_of(ledger: Ledger, telemetry: Telemetry, clock: SystemClock, salt: bytes) -> Guarding:

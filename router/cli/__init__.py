@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from router.cli.calibrate_command import calibrate as calibrate_command
+from router.cli.guards_commands import app as guards_app
 from router.cli.ledger import app as ledger_app
 from router.errors import RouterError
 
@@ -27,6 +28,7 @@ keys_app = typer.Typer(
 )
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(guards_app, name="guards")
 
 
 Policy = Annotated[

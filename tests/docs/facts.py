@@ -14,6 +14,7 @@ import router.server.errors  # noqa: F401  # its errors belong to the tree
 from router.cli import app as cli
 from router.config.schema import policy_schema
 from router.errors import ConfigError, RouterError
+from router.guards import Keeper
 from router.server.dashboard import HEADERS as PAGE_HEADERS
 from router.stores.budgets.memory import MemoryBudgets
 from router.telemetry import Telemetry
@@ -124,7 +125,7 @@ def _api() -> Any:
     from router.server.app import create_app
 
     parts = parts_of()
-    app = create_app(parts, *routes_of(parts, MemoryBudgets(parts.clock)))
+    app = create_app(parts, *routes_of(parts, MemoryBudgets(parts.clock), Keeper(b"salt", print)))
     return inspect.getclosurevars(app).nonlocals["api"]
 
 

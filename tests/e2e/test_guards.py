@@ -75,7 +75,7 @@ def test_a_loop_with_the_time_in_its_prompt_is_stopped_whatever_session_it_claim
 
 def test_an_sdk_does_not_retry_a_stop(gateway: GatewayProcess) -> None:
     with client_of(gateway) as client:
-        _until_slowed_down(client)
+        slow_down(client)
     with client_of(gateway, retries=5) as client, pytest.raises(openai.UnprocessableEntityError) as caught:
         ask(client, PAGE)
     body: Any = caught.value.body
@@ -92,7 +92,7 @@ def test_a_batch_that_says_so_may_repeat(gateway: GatewayProcess) -> None:
             assert ask(client, PAGE, **{"X-Router-Tags": "batch=true"}).status_code == 200
 
 
-def _until_slowed_down(client: OpenAI) -> None:
+def slow_down(client: OpenAI) -> None:
     with contextlib.suppress(openai.RateLimitError):
         for _ in range(TURNS):
             ask(client, PAGE)
