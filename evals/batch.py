@@ -43,14 +43,15 @@ class Batch:
     def losses(self, names: Sequence[str], premium: int = 0) -> Any:
         """Predicted loss (n, models) against one of the models, by the gateway's rule.
 
-        A model that rests on less than premium is charged for it; one that nothing is known of loses without end.
+        A model that rests on less than premium, or on more, is charged for the difference; one that nothing is known
+        of loses without end.
         """
         bound = self.model.bound_to(tuple(names))
         count = len(bound.placements)
         logits = self.hidden @ bound.weights[: 3 * count].T + bound.offsets[: 3 * count]
         middle, low, high = (sigmoid(logits[:, part * count : (part + 1) * count]) for part in range(3))
         width = np.abs(high - low) / 2
-        loss = middle[:, [premium]] - middle + np.maximum(0.0, width - width[:, [premium]])
+        loss = middle[:, [premium]] - middle + np.abs(width - width[:, [premium]])
         loss[:, [each.basis == "none" for each in bound.placements]] = np.inf
         if bound.placements[premium].basis == "none":
             loss[:] = LOSS_MAX

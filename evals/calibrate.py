@@ -3,6 +3,8 @@
 Learn-then-Test (Angelopoulos et al. 2021) with a fixed order from strict to lax: a threshold holds for a tolerance when
 the upper bound of the realised mean loss is within it at this threshold and at every stricter one, for every judged
 pair of the source, and for the choice among all of the source's priced models. Prompts are clustered by group of twins.
+Then each pair and choice is looked at as a whole, as it would be served: where its bound lies above the tolerance, the
+thresholds that it had no say in are tightened until it does not.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 # Fewer prompts of a pair say nothing that a normal bound could be read off.
 PROMPTS_MIN: Final = 200
+# As a whole a case may speak for itself from fewer.
+CASE_PROMPTS_MIN: Final = 100
 SUPPORT_QUANTILE: Final = 0.02
 KNOTS: Final = 33
 NEWTON_STEPS: Final = 12
@@ -46,7 +50,7 @@ class Judged:
     groups: Any
     kind_sources: Any
 
-    def losses_at(self, limit: float, inside: Any) -> Any:
+    def losses_at(self, limit: Any, inside: Any) -> Any:
         """Realised losses of the cheapest model within the limit, 0 where none is and premium answers."""
         within = self.predicted[inside] <= limit
         first = np.argmax(within, axis=1)
@@ -122,7 +126,37 @@ def thresholds_of(judged: list[Judged]) -> tuple[list[str], Any]:
             rows.append([float(GRID[worst <= t].max()) if (worst <= t).any() else -np.inf for t in TOLERANCES])
     if not rows:
         return [], np.full((1, len(TOLERANCES)), -np.inf, dtype=np.float32)
-    return sources, np.array([*rows, np.min(rows, axis=0)], dtype=np.float32)
+    tightened = np.array([*rows, np.min(rows, axis=0)])
+    for each in judged:
+        if len(each.groups) >= CASE_PROMPTS_MIN:
+            _tighten(tightened, each, sources)
+    # A stricter tolerance never has the laxer threshold, and no kind is freer than the rest by lack of a row.
+    tightened = np.minimum.accumulate(tightened[:, ::-1], axis=1)[:, ::-1]
+    tightened[-1] = tightened.min(axis=0)
+    return sources, tightened.astype(np.float32)
+
+
+def _tighten(rows: Any, case: Judged, sources: list[str]) -> None:
+    """Lower thresholds that a case had no say in until it holds as a whole: the row of other kinds first, then all."""
+    others = len(sources)
+    place = np.array([sources.index(kind) if kind in sources else others for kind in case.kind_sources])
+    counts = np.bincount(place, minlength=len(rows))
+    mute = [row for row, count in enumerate(counts) if count and (row == others or count < PROMPTS_MIN)]
+    if not mute:
+        return
+    _, member = np.unique(case.groups, return_inverse=True)
+    ladder = np.append(-np.inf, GRID)
+    for column, tolerance in enumerate(TOLERANCES):
+        for lowered in ([others], mute) if others in mute else (mute,):
+            limits = rows[place, column]
+            free = np.isin(place, lowered)
+            # The last of these is what stands now.
+            tried = [*(np.where(free, np.minimum(limits, each), limits) for each in ladder), limits]
+            losses = np.stack([case.losses_at(each[:, None], slice(None)) for each in tried])
+            worst = np.maximum.accumulate(upper_bounds(losses, member, caution=1.0))
+            if worst[-1] > tolerance:
+                kept = ladder[worst[:-1] <= tolerance]
+                rows[lowered, column] = np.minimum(rows[lowered, column], kept.max() if len(kept) else -np.inf)
 
 
 def complexity_knots_of(prepared: Prepared, gaps: Any, rows: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 from evals.judge import tables_of, verdicts_of
 from evals.reliability import calibration_rows, pair_tolerance_rows
 from evals.train import train_on
+from evals.version import fit_name
 from router.errors import ArtifactError
 from router.quality import load_quality_model
 
@@ -33,7 +33,7 @@ def model_without(
     say: Callable[[str], None] = lambda _: None,
 ) -> QualityModel:
     """The model fitted on every other source; read from ``cache`` where the same data and recipe made one before."""
-    name = hashlib.sha256(f"{prepared.dataset.data_sha256}{recipe}{source}".encode()).hexdigest()[:16]
+    name = fit_name(prepared.dataset, recipe, source, figures is None)
     path = cache / f"without-{source}-{name}.npz"
     if path.exists():
         try:

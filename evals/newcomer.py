@@ -8,7 +8,6 @@ training and calibration prompts of a source, the judgement from its test prompt
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +26,7 @@ from evals.prices import PREMIUM
 from evals.recipe import CHOSEN
 from evals.splits import cache_folder
 from evals.train import ANCHORS_MIN, sayer, splits_sha256
+from evals.version import fit_name
 from router.quality.names import ability_key
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def fit_without(
     say: Callable[[str], None] = lambda _: None,
 ) -> Fit:
     """Fit without any outcome of the model (None: with all), or read the same from ``cache``; prior by ``figures``."""
-    name = hashlib.sha256(f"{prepared.dataset.data_sha256}{recipe}{key}".encode()).hexdigest()[:16]
+    name = fit_name(prepared.dataset, recipe, key)
     path = cache / f"newcomer-{key or 'nobody'}-{name}.npz"
     if not path.exists():
         rows = np.flatnonzero(prepared.is_dev)

@@ -6,7 +6,6 @@ can be drawn again and again. Halves go by group of twins. Thresholds are the pr
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from evals.crossfit import FOLDS, CrossFitted, cross_fitted
 from evals.pairs import PAIRS, rows_of
 from evals.prices import PORTFOLIOS, PREMIUM, usual_cost_usd
 from evals.reliability import pair_costs
+from evals.version import fit_name
 from router.calibration import GRID
 from router.calibration import TOLERANCES as FITTED_TOLERANCES
 
@@ -52,7 +52,7 @@ def cached_cross_fit(
     say: Callable[[str], None] = lambda _: None,
 ) -> CrossFitted:
     """Cross-fitted predictions of every prompt, read from ``cache`` where the same data and recipe made them before."""
-    name = hashlib.sha256(f"{prepared.dataset.data_sha256}{recipe}{FOLDS}{seed}".encode()).hexdigest()[:16]
+    name = fit_name(prepared.dataset, recipe, FOLDS, seed)
     path = cache / f"crossfit-{name}.npz"
     if path.exists():
         say(f"cross-fitted predictions read from {path.name}")

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from importlib import resources
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +62,25 @@ def load_quality_model(path: Path | None = None) -> QualityModel:
     digest = arrays_sha256(arrays, about)
     if digest != arrays["sha256"].tobytes().decode("ascii", "replace"):
         raise ArtifactError(f"{name}: does not match its own hash: it was changed or damaged")
+    _refuse_what_is_not_finite(name, arrays)
     return _model_of(name, arrays, json.loads(about), digest)
+
+
+def _refuse_what_is_not_finite(name: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    """Every number is finite, but for thresholds: minus infinity there is premium alone."""
+    for key in ARRAYS:
+        array = arrays[key]
+        if array.dtype.kind not in "fiu":
+            raise ArtifactError(f"{name}: the array {key!r} holds no numbers: train it again")
+        is_sound = np.isfinite(array)
+        if key == "thresholds":
+            is_sound |= array == -np.inf
+        if not is_sound.all():
+            raise ArtifactError(f"{name}: the array {key!r} holds a number that is not finite: train it again")
+
+
+def _numbers_of(abilities: Mapping[str, Ability]) -> list[tuple[str, float]]:
+    return [(f"ability of {key}", value) for key, one in abilities.items() for value in (one.value, one.standard_error)]
 
 
 def _model_of(
@@ -84,6 +103,9 @@ def _model_of(
     assert isinstance(aliases, dict)
     floor = about["support_floor"]
     assert isinstance(floor, float)
+    for key, value in (("support_floor", floor), *_numbers_of(abilities)):
+        if not isfinite(value):
+            raise ArtifactError(f"{name}: {key} is not a finite number: train it again")
     return QualityModel(
         revision=digest[:16],
         support_floor=floor,

@@ -8,11 +8,12 @@ outcomes of needs one number (after item-response models: IRT-Router, arXiv 2506
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import exp, log
+from math import exp, isfinite, log
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
+from router.features import FEATURE_NAMES
 from router.quality.inference import Bound, Compiled
 from router.quality.names import ability_key
 
@@ -85,7 +86,7 @@ class QualityModel:
     a and b as polynomials in the ability; models with outcomes have their own a and b, ``own_slope`` (M, K) and
     ``own_offset`` (M), at ``own_rows``. ``thresholds`` (sources + 1, tolerances): the largest predicted loss that keeps
     each of ``tolerances`` with 95 % confidence on the calibration's prompts of a source, minus infinity where nothing
-    but premium does; the last row, the strictest of all, holds for every other source. ``complexity_knots`` (n, 2).
+    but premium does; the last row, as strict as any, holds for every other source. ``complexity_knots`` (n, 2).
     ``aliases``: the origins' names onto keys of ``abilities``.
     """
 
@@ -177,7 +178,13 @@ class QualityModel:
         )
 
     def score(self, features: Features, model_names: Sequence[str]) -> Scores:
-        """Expected quality of each model on the prompt; ``model_names`` as a policy or an origin writes them."""
+        """Expected quality of each model on the prompt; ``model_names`` as a policy or an origin writes them.
+
+        Raises ValueError naming a feature that is no finite number; `router.features.features_of` makes none.
+        """
+        if not isfinite(features.structure.sum()):
+            at = np.isfinite(features.structure).argmin()
+            raise ValueError(f"the feature {FEATURE_NAMES[at]} is not a finite number")
         bound = self.bound_to(tuple(model_names))
         compiled = self.compiled
         x, known_share = compiled.inputs_of(features)
@@ -199,17 +206,18 @@ class QualityModel:
         )
 
     def predicted_loss(self, scores: Scores, premium_index: int) -> tuple[float, ...]:
-        """Each model's loss against premium, widened by what its width exceeds premium's.
+        """Each model's loss against premium, widened by how much their widths differ.
 
-        Two models placed by the same kind of figures share most of their error, so only the excess counts: a model
-        that rests on a predecessor is charged for it, one that stands as firmly as premium is not. Against a premium
-        model that nothing is known of, everything may be lost.
+        Two models placed by the same kind of figures share most of their error, so only the difference counts: a model
+        that rests on a predecessor is charged for it, and so is every other where premium rests on less than they do;
+        one that stands as firmly as premium is not. Against a premium model that nothing is known of, everything may
+        be lost.
         """
         if scores.placement[premium_index].basis == "none":
             return tuple(0.0 if index == premium_index else LOSS_MAX for index in range(len(scores.quality)))
         premium, width = scores.quality[premium_index], scores.width[premium_index]
         return tuple(
-            0.0 if index == premium_index else premium - quality + max(0.0, mine - width)
+            0.0 if index == premium_index else premium - quality + abs(mine - width)
             for index, (quality, mine) in enumerate(zip(scores.quality, scores.width, strict=True))
         )
 

@@ -85,3 +85,43 @@ def test_the_cheapest_within_the_limit_answers_and_premium_where_none_is() -> No
     chosen = Judged("choice", "s", predicted, realised, np.arange(3).astype(str), np.full(3, "s", dtype=object))
     assert chosen.losses_at(0.1, slice(None)).tolist() == [1.0, 0.5, 0.0]
     assert chosen.losses_at(-0.1, slice(None)).tolist() == [0.0, 0.0, 0.0]
+
+
+def served_at(one: Judged, sources: list[str], thresholds: np.ndarray, tolerance: float) -> float:
+    """The realised mean loss of a case whose prompts take their kinds' thresholds."""
+    place = [sources.index(kind) if kind in sources else -1 for kind in one.kind_sources]
+    limits = thresholds[place, TOLERANCES.index(tolerance)]
+    return float(one.losses_at(limits[:, None], slice(None)).mean())
+
+
+@pytest.mark.parametrize("tolerance", [0.02, 0.05, 0.1])
+def test_a_case_with_no_threshold_of_its_own_holds_as_a_whole(tolerance: float) -> None:
+    """Kinds of no row, and few prompts of another's kinds: both lose more than their predictions say."""
+    broken, routed = 0, 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        good = judged(rng, 3_000, source="a", slope=0.5)
+        kinds = np.where(rng.random(400) < 0.3, "a", "web").astype(object)
+        chat = judged(rng, 400, source="chat", slope=3.0)
+        chat = Judged("chat", "chat", chat.predicted, chat.realised, chat.groups, kinds)
+        sources, thresholds = thresholds_of([good, chat])
+        assert sources == ["a"]
+        fresh = judged(rng, 20_000, source="chat", slope=3.0)
+        fresh = Judged("chat", "chat", fresh.predicted, fresh.realised, fresh.groups, np.resize(kinds, 20_000))
+        broken += served_at(fresh, sources, thresholds, tolerance) > tolerance
+        routed += thresholds[0][TOLERANCES.index(tolerance)] > -np.inf
+    assert broken <= 3
+    assert routed == 20
+
+
+def test_the_row_of_other_kinds_is_tightened_before_a_sources_own() -> None:
+    rng = np.random.default_rng(0)
+    good = judged(rng, 3_000, source="a", slope=0.5)
+    alone = thresholds_of([good])[1][0]
+    chat = judged(rng, 400, source="chat", slope=3.0)
+    kinds = np.full(400, "web", dtype=object)
+    kinds[:20] = "a"
+    _, thresholds = thresholds_of([good, Judged("chat", "chat", chat.predicted, chat.realised, chat.groups, kinds)])
+    at = TOLERANCES.index(0.1)
+    assert thresholds[0][at] == alone[at]
+    assert thresholds[1][at] < alone[at]
