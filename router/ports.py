@@ -132,6 +132,13 @@ class Ledger(Protocol):
         """
         ...
 
+    async def standing(self) -> tuple[Mapping[str, Spend], tuple[OpenHold, ...]]:
+        """What every budget account was charged, and every attempt that is held under one and still open; one moment.
+
+        It is what a store of budgets that lost its memory is told.
+        """
+        ...
+
     async def spenders(self, prefix: str, *, most: int) -> Mapping[str, Spend]:
         """The same for the accounts whose id begins so, those with the most money only."""
         ...

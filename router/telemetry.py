@@ -158,6 +158,25 @@ class BudgetMetrics:
             registry=registry,
         )
 
+        self.away = Gauge(
+            "tollgate_budget_store_away",
+            "1 while the store of budgets does not answer, or has lost its memory.",
+            registry=registry,
+        )
+        self.allowed = Counter(
+            "tollgate_budget_allowed_usd_total",
+            "Worst cases of calls that passed without the store, as the policy allows, in USD (approximate).",
+            registry=registry,
+        )
+
+    def budget_store_away(self, *, is_away: bool) -> None:
+        """Show whether the store answers."""
+        self.away.set(is_away)
+
+    def budget_allowed(self, nanousd: int) -> None:
+        """Count what passed without the store."""
+        self.allowed.inc(nanousd / NANO)
+
     def budget_denied(self, budget: str) -> None:
         """Count a call that money was short for."""
         self.denials.labels(budget.partition(":")[0]).inc()

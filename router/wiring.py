@@ -41,7 +41,8 @@ from router.server.http_protocol import ShapedHttpProtocol
 from router.server.reports import report_routes
 from router.simulator import SimulatorProcess
 from router.stores import open_ledger
-from router.stores.budgets import open_budgets
+from router.stores.budgets import open_budget_store
+from router.stores.budgets.allowing import AllowingBudgets
 from router.stream import Background
 from router.telemetry import LOGGER_NAME, Telemetry, start_logging
 from router.treasury import Treasury
@@ -144,7 +145,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
             telemetry.policy_broken.set(status.broken is not None)
             parts.keys = watch.key_ring
 
-        budgets = await open_budgets(settings.ledger_url, home=settings.home)
+        budgets = await budgets_of(settings, watch, ledger, telemetry, clock)
         treasury = Treasury(budgets, telemetry.budgets, clock, salt)
         stack.push_async_callback(close_in_turn, treasury, budgets)
         session = await stack.enter_async_context(open_session())
@@ -175,6 +176,15 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         calibrating = asyncio.ensure_future(labels.run(lambda: watch.policy, lambda: swap(watch.policy)))
         stack.push_async_callback(stop_all, watching, sweeping, calibrating)
         yield Assembled(app, gateway, ledger, is_simulated=urls is not None, needs_key=watch.key_ring is not None)
+
+
+async def budgets_of(
+    settings: Settings, watch: PolicyWatch, ledger: Ledger, telemetry: Telemetry, clock: SystemClock
+) -> BudgetStore:
+    """The store of budgets, with what the policy allows while it is away."""
+    urls = settings.redis_url, settings.ledger_url
+    shared = await open_budget_store(*urls, ledger, home=settings.home, clock=clock)
+    return AllowingBudgets(shared, lambda: watch.policy.budget_allowance_nanousd, telemetry.budgets, clock)
 
 
 def routes_of(parts: ServerParts, budgets: BudgetStore, keeper: Keeper) -> tuple[APIRouter, ...]:

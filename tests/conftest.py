@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from benchmarks.postgres import PostgresServer
+from benchmarks.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,21 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A real Redis from a wheel."""
+    server = RedisServer()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """A server that other tests use too: take keys of your own."""
+    return redis_server.url
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from router.config.settings import load_settings
 from router.server.auth import Reader
 from router.server.budgets import budgets_csv, budgets_report
 from router.stores import open_ledger
-from router.stores.budgets import open_budgets
+from router.stores.budgets import open_budget_store
 
 if TYPE_CHECKING:
     from router.budgets import Budget
@@ -49,7 +49,8 @@ async def _read(settings: Settings, found: tuple[Budget, ...]) -> dict[str, Any]
     clock = SystemClock()
     ledger = await open_ledger(settings.ledger_url, home=settings.home, clock=clock)
     try:
-        store = await open_budgets(settings.ledger_url, home=settings.home)
+        urls = settings.redis_url, settings.ledger_url
+        store = await open_budget_store(*urls, ledger, home=settings.home, clock=clock)
         try:
             return await budgets_report(found, store, ledger, Reader(sees_all=True), clock.now_ms())
         finally:

@@ -54,6 +54,7 @@ class Settings:
     must_simulate: bool
     simulator_seed: int
     log_level: str
+    redis_url: str | None = field(repr=False)
     env: Mapping[str, str] = field(repr=False)
 
 
@@ -81,8 +82,6 @@ def load_settings(
     """The settings of flags over environment over defaults. Raises ConfigError naming the variable at fault."""
     env = os.environ if env is None else env
     _refuse_slips(env)
-    if env.get("REDIS_URL"):
-        raise ConfigError("REDIS_URL: not available in this version: unset it, nothing would be kept there")
     home_path = Path(home or env.get("TOLLGATE_HOME") or ".tollgate")
     ledger_url = env.get("TOLLGATE_LEDGER_URL") or f"sqlite:///{(home_path / 'ledger.sqlite').absolute()}"
     if not ledger_url.startswith(LEDGER_SCHEMES):
@@ -97,6 +96,7 @@ def load_settings(
         must_simulate=_flag_of("TOLLGATE_SIMULATE", env) if must_simulate is None else must_simulate,
         simulator_seed=_seed_of(env.get("TOLLGATE_SIMULATOR_SEED")),
         log_level=_level_of(env.get("TOLLGATE_LOG_LEVEL")),
+        redis_url=env.get("REDIS_URL") or None,
         env=dict(env),
     )
 

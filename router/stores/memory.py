@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from router.budgets import OpenHold
 from router.ledger import Feedback, Folio, GuardTrip, RequestTotals, Spend
 from router.stores.encoding import encode_line
 from router.stores.grouping import dearest_of, group_value_of, in_order, require_groups
@@ -78,6 +79,16 @@ class MemoryLedger:
                     hold = attempt.hold_nanousd if attempt.is_open else 0
                     found[account] = Spend(settled + attempt.charged_nanousd, still_open + hold)
         return found if accounts is None else {each: found[each] for each in accounts if each in found}
+
+    async def standing(self) -> tuple[Mapping[str, Spend], tuple[OpenHold, ...]]:
+        """What was charged, and what is open."""
+        holds = [
+            OpenHold(f"{decision_id}-{attempt.number}", attempt.hold_nanousd, attempt.accounts, lease_ms)
+            for decision_id, folio in self._folios.items()
+            for attempt in folio.attempts.values()
+            if attempt.is_open and attempt.accounts and (lease_ms := attempt.lease_expires_ms) is not None
+        ]
+        return await self.spend(), tuple(holds)
 
     async def spenders(self, prefix: str, *, most: int) -> Mapping[str, Spend]:
         """The accounts whose id begins so, those with the most money only."""

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from router.budgets import Balance
+from router.budgets.transitions import end_of
 from router.errors import BudgetStoreUnavailableError, ConfigError
 from router.stores import CLOCK, HOME, KNOWN, POSTGRES_SCHEMES, sqlite_path_of
 from router.stores.budgets.memory import MemoryBudgets
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from router.budgets import OpenHold
     from router.clock import Clock
-    from router.ports import BudgetStore
+    from router.ports import BudgetStore, Ledger
+
+log = logging.getLogger("tollgate")
 
 
 async def open_budgets(url: str | None, *, home: Path = HOME, clock: Clock | None = None) -> BudgetStore:
@@ -32,6 +39,38 @@ async def open_budgets(url: str | None, *, home: Path = HOME, clock: Clock | Non
     if urlsplit(url).scheme in POSTGRES_SCHEMES:
         return await _open_postgres(url, clock)
     raise ConfigError(f"budgets: {url.partition(':')[0]!r} is not a store of budgets; known: {KNOWN}")
+
+
+async def open_budget_store(
+    redis_url: str | None, ledger_url: str | None, ledger: Ledger, *, home: Path = HOME, clock: Clock = CLOCK
+) -> BudgetStore:
+    """The store that gateways share: Redis where there is one, else the ledger's database.
+
+    A Redis that does not answer yet is no reason not to start: until it does, calls under budgets are refused, or
+    allowed as the policy says. Raises ConfigError for one that must not be used.
+    """
+    if redis_url is None:
+        return await open_budgets(ledger_url, home=home)
+    from router.stores.budgets.redis import RedisBudgets  # noqa: PLC0415
+    from router.stores.redis import Server  # noqa: PLC0415
+
+    async def known() -> tuple[Sequence[Balance], Sequence[OpenHold]]:
+        spends, holds = await ledger.standing()
+        now_ms = clock.now_ms()
+        accounts = ((name, spend) for name, spend in spends.items() if end_of(name) > now_ms)
+        return [Balance(name, spend.settled_nanousd, 0) for name, spend in accounts], holds
+
+    server = Server(redis_url)
+    store = RedisBudgets(server, known=known)
+    try:
+        await server.require_sound()
+        await store.start()
+    except BudgetStoreUnavailableError as error:
+        log.warning("budget store away at start", extra={"fields": {"reason": error.message}})
+    except BaseException:
+        await store.aclose()
+        raise
+    return store
 
 
 async def _open_sqlite(path: Path, clock: Clock) -> BudgetStore:

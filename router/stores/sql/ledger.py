@@ -7,6 +7,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from router.budgets import OpenHold
 from router.errors import LedgerUnavailableError
 from router.ledger import GuardTrip, Intent, RequestTotals, Spend
 from router.stores.encoding import decode_line, encode_line
@@ -15,6 +16,7 @@ from router.stores.sql.labelled import labelled_in
 from router.stores.sql.posting import Entry
 from router.stores.sql.statements import (
     DUE_MAX,
+    GET_OPEN,
     GET_SPEND,
     GET_SPENDERS,
     GET_TRIPS,
@@ -235,6 +237,20 @@ class SqlLedger:
                 rows += await self.reads.fetch(f"{GET_SPEND} WHERE account IN ({marks})", *some)
         return {account: Spend(settled, still_open) for account, settled, still_open in rows}
 
+    async def standing(self) -> tuple[Mapping[str, Spend], tuple[OpenHold, ...]]:
+        """What was charged, and what is open, at one moment."""
+        await self._caught_up()
+        async with self.reads.snapshot() as moment:
+            spends = await moment.fetch(GET_SPEND)
+            payloads = await moment.fetch(GET_OPEN)
+        holds: list[OpenHold] = []
+        for (payload,) in payloads:
+            intent = _decoded("intent", payload)
+            if isinstance(intent, Intent) and intent.accounts:
+                name = f"{intent.subject.decision_id}-{intent.attempt}"
+                holds.append(OpenHold(name, intent.hold_nanousd, intent.accounts, intent.lease_expires_ms))
+        return {account: Spend(settled, still_open) for account, settled, still_open in spends}, tuple(holds)
+
     async def spenders(self, prefix: str, *, most: int) -> Mapping[str, Spend]:
         """The accounts whose id begins so, those with the most money only."""
         await self._caught_up()
@@ -246,10 +262,7 @@ class SqlLedger:
         await self._caught_up()
         told = 0
         for (payload,) in await self.reads.fetch(GET_TRIPS, query.from_ms, query.to_ms):
-            try:
-                trip = decode_line("guard", payload)
-            except (ValueError, KeyError, TypeError) as error:
-                raise LedgerUnavailableError("a stored line cannot be read: run `tollgate ledger verify`") from error
+            trip = _decoded("guard", payload)
             if limit is not None and told >= limit:
                 return
             if isinstance(trip, GuardTrip) and query.holds(trip):
@@ -291,6 +304,14 @@ def _dearest(select: str, groups: int, most: int) -> str:
         f" SELECT MIN(place) AS first_place, {', '.join(columns)}, COUNT(*) FROM placed"
         f" GROUP BY CASE WHEN place <= {most:d} THEN place ELSE {most + 1:d} END ORDER BY first_place"
     )
+
+
+def _decoded(kind: str, payload: bytes) -> Line:
+    """The stored line. Raises LedgerUnavailableError."""
+    try:
+        return decode_line(kind, payload)
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerUnavailableError("a stored line cannot be read: run `tollgate ledger verify`") from error
 
 
 def _where(query: RequestQuery) -> tuple[str, list[object]]:

@@ -52,6 +52,10 @@ GET_SPEND = "SELECT account, settled_nanousd, open_nanousd FROM budget_spend"
 GET_SPENDERS = (
     f"{GET_SPEND} WHERE substr(account, 1, ?) = ? ORDER BY settled_nanousd + open_nanousd DESC, account LIMIT ?"
 )
+GET_OPEN = (
+    "SELECT payload FROM open_intents JOIN ledger_lines ON ledger_lines.decision_id = open_intents.decision_id"
+    " AND line_key = 'i' || open_intents.attempt ORDER BY open_intents.decision_id, open_intents.attempt"
+)
 GET_TRIPS = (
     "SELECT payload FROM ledger_lines WHERE kind = 'guard' AND time_ms >= ? AND time_ms < ?"
     " ORDER BY time_ms DESC, decision_id DESC"

@@ -6,11 +6,14 @@ clock instead. ``keeps`` tells whether another store object sees what one did, s
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from router.budgets import Claim, Window
 from router.stores.budgets import open_budgets
+from router.stores.budgets.redis import RedisBudgets
+from router.stores.redis import Server
 from tests.lines import START_MS, StillClock
 
 if TYPE_CHECKING:
@@ -50,10 +53,27 @@ def _postgres(request: pytest.FixtureRequest, folder: Path, clock: StillClock) -
     return Stand(lambda: open_budgets(url, clock=clock), clock)
 
 
+async def nothing() -> tuple[tuple[()], tuple[()]]:
+    """What a ledger without lines knows."""
+    return (), ()
+
+
+def _redis(request: pytest.FixtureRequest, folder: Path, clock: StillClock) -> Stand:
+    url, prefix = request.getfixturevalue("redis_url"), f"test:{{{secrets.token_hex(6)}}}:"
+
+    async def opened() -> BudgetStore:
+        store = RedisBudgets(Server(url), known=nothing, clock=clock, prefix=prefix, settling_s=0.0)
+        await store.start()
+        return store
+
+    return Stand(opened, clock)
+
+
 STANDS: dict[str, Callable[[pytest.FixtureRequest, Path, StillClock], Stand]] = {
     "memory": _memory,
     "sqlite": _sqlite,
     "postgresql": _postgres,
+    "redis": _redis,
 }
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from router.budgets import OpenHold
 from router.ledger import Correction, GuardTrip, Spend, TripQuery
 from router.stores import rebuild_ledger
 from router.stores.sql.verify import Verdict, verify
-from tests.lines import LEASE_MS, START_MS, intent_line, settlement_line
+from tests.lines import LEASE_MS, START_MS, failure_line, intent_line, settlement_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,3 +113,18 @@ async def test_a_ledger_with_trips_verifies(sql_ledger: SqlLedger) -> None:
     found = [each async for each in verify(sql_ledger.reads, START_MS)]
     assert isinstance(found[-1], Verdict)
     assert found[-1].findings == 0
+
+
+async def test_what_stands_is_told_at_one_moment_for_a_store_that_lost_its_memory(ledger: Ledger) -> None:
+    await ledger.append(intent_line("a", accounts=(TEAM,)), settlement_line("a"))
+    await ledger.append(intent_line("b", accounts=(TEAM, "company/0/"), hold_nanousd=70))
+    await ledger.append(intent_line("c", hold_nanousd=9))
+    await ledger.append(intent_line("d", accounts=(TEAM,)), failure_line("d", cost_nanousd=3))
+    await ledger.append(intent_line("d", 2, accounts=(TEAM,), hold_nanousd=5))
+    spends, holds = await ledger.standing()
+    assert spends == await ledger.spend()
+    assert {each.reservation_id: each for each in holds} == {
+        "b-1": OpenHold("b-1", 70, (TEAM, "company/0/"), START_MS + LEASE_MS),
+        "d-2": OpenHold("d-2", 5, (TEAM,), START_MS + LEASE_MS),
+    }
+    assert spends["company/0/"].open_nanousd == 70

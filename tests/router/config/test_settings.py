@@ -68,7 +68,6 @@ def test_flags_win_over_the_environment() -> None:
         ("TOLLGATE_SIMULATOR_SEED", "9" * 5000, "must be a whole number"),
         ("TOLLGATE_LOG_LEVEL", "chatty", "must be one of DEBUG, INFO, WARNING, ERROR"),
         ("TOLLGATE_LEDGER_URL", "mysql://localhost", "must begin with sqlite:///, postgresql:// or memory://"),
-        ("REDIS_URL", "redis://localhost", "not available in this version"),
         ("TOLLGATE_POLCY", "x.yaml", "unknown setting; did you mean `TOLLGATE_POLICY`?"),
         ("TOLLGATE_ADMIN_KEYS", "secret-word", "unknown setting; did you mean `TOLLGATE_ADMIN_KEY`?"),
     ],
