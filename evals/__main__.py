@@ -1,4 +1,4 @@
-"""``python -m evals train|select|report|promise|newcomer``."""
+"""``python -m evals train|select|ablate|report|promise|newcomer``."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ def main(arguments: list[str] | None = None) -> None:
         "--learning-curve", action="store_true", help="the chosen recipe on 40, 60, 80 and 100 %% of the data instead"
     )
     choosing.add_argument("--out", type=Path, help="write JSON here")
+    comparing = commands.add_parser("ablate", help="other shapes of the model, on seen sources and on left-out ones")
+    comparing.add_argument("--seed", type=int, default=0)
+    comparing.add_argument("--out", type=Path, help="write JSON here")
     reporting = commands.add_parser("report", help="judge the shipped artifact on the test split, beside baselines")
     reporting.add_argument("--left-out", action="store_true", help="also fit without each source and judge it there")
     reporting.add_argument("--out", type=Path, help="write JSON here")
@@ -47,6 +50,10 @@ def main(arguments: list[str] | None = None) -> None:
         from evals.select import learning_curve, select
 
         (learning_curve if given.learning_curve else select)(out=given.out, seeds=given.seeds)
+    elif given.command == "ablate":
+        from evals.ablate import ablate
+
+        ablate(out=given.out, seed=given.seed)
     elif given.command == "promise":
         from evals.promise import promise
 

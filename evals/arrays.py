@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -28,6 +29,7 @@ def arrays_of(prepared: Prepared, fitted: Fitted, rows: Any) -> dict[str, Any]:
     x = fitted.inputs([prepared.bare[row] for row in rows])
     kinds, centers = kinds_of(prepared.dataset, rows, x[:, :dims])
     abilities, slope, offset = abilities_of(prepared, fitted, x)
+    carried = reference_lines(prepared, fitted, abilities, x)
     return {
         "buckets": fitted.lsa.buckets, "idf": fitted.lsa.idf, "basis_scale": fitted.scale,
         "basis": np.round(fitted.lsa.basis / fitted.scale).astype(np.int8),
@@ -35,6 +37,7 @@ def arrays_of(prepared: Prepared, fitted: Fitted, rows: Any) -> dict[str, Any]:
         "hidden_w": network.hidden_w, "hidden_b": network.hidden_b,
         "skill_w": network.skill_w, "skill_b": network.skill_b, "slope": slope, "offset": offset,
         "own_slope": network.slope[fitted.usable], "own_offset": network.offset[fitted.usable],
+        "reference_slope": carried[0], "reference_offset": carried[1],
         "length_w": length_weights(prepared, rows, x), "kind_centers": centers, "kinds": kinds, "abilities": abilities,
     }  # fmt: skip
 
@@ -72,6 +75,9 @@ def kinds_of(dataset: Dataset, rows: Any, coordinates: Any) -> tuple[list[str], 
     return kinds, (centers / np.maximum(np.linalg.norm(centers, axis=1), 1e-6)[:, None]).astype(np.float32)
 
 
-def references_of(abilities: dict[str, float]) -> Any:
-    """The abilities of the two reference models, the stronger first."""
-    return np.array([abilities.get(ability_key(name), default) for name, default in REFERENCES], np.float32)
+def reference_lines(prepared: Prepared, fitted: Fitted, abilities: dict[str, float], x: Any) -> tuple[Any, Any]:
+    """Slopes (2, K) and offsets (2) of the two reference models, the stronger first, as complexity reads them."""
+    _, slope, offset = abilities_of(prepared, replace(fitted, network=fitted.carried), x)
+    at = np.array([abilities.get(ability_key(name), default) for name, default in REFERENCES], np.float32)
+    powers = np.stack([np.ones_like(at), at, at**2], 1)
+    return (powers[:, :2] @ slope).astype(np.float32), (powers @ offset).astype(np.float32)

@@ -153,7 +153,7 @@ def _tighten(rows: Any, case: Judged, sources: list[str]) -> None:
             # The last of these is what stands now.
             tried = [*(np.where(free, np.minimum(limits, each), limits) for each in ladder), limits]
             losses = np.stack([case.losses_at(each[:, None], slice(None)) for each in tried])
-            worst = np.maximum.accumulate(upper_bounds(losses, member, caution=1.0))
+            worst = np.maximum.accumulate(upper_bounds(losses, member))
             if worst[-1] > tolerance:
                 kept = ladder[worst[:-1] <= tolerance]
                 rows[lowered, column] = np.minimum(rows[lowered, column], kept.max() if len(kept) else -np.inf)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from evals.arrays import abilities_of, kinds_of, references_of
+from evals.arrays import abilities_of, kinds_of, reference_lines
 from evals.batch import batch_of, known_shares, sigmoid
 from evals.fitted import folds_fitted, out_of_fold
 from router.quality.model import support_factor
@@ -101,9 +101,7 @@ def held_out(
 
 def reference_gaps(prepared: Prepared, fitted: Fitted, x_seen: Any, x: Any) -> Any:
     """How much worse the weak reference model is expected to answer than the strong one (n), -1..1."""
-    abilities, slope, offset = abilities_of(prepared, fitted, x_seen)
-    at = references_of(abilities)
-    powers = np.stack([np.ones_like(at), at, at**2], 1)
-    network = replace(fitted.network, slope=powers[:, :2] @ slope, offset=powers @ offset)
+    slope, offset = reference_lines(prepared, fitted, abilities_of(prepared, fitted, x_seen)[0], x_seen)
+    network = replace(fitted.carried, slope=slope, offset=offset)
     quality = network.quality(x)
     return quality[:, 0] - quality[:, 1]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evals.fit import Lsa, fit_lsa, project
 from evals.members import members_of
-from evals.network import Network, outcomes_of
+from evals.network import Network, Outcomes, outcomes_of
 from evals.prepare import LABELS_MIN, structure_of
 
 if TYPE_CHECKING:
@@ -28,13 +28,17 @@ SHARES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted model. ``lsa`` is rounded to what int8 holds; ``usable`` marks models with enough outcomes."""
+    """A fitted model. ``lsa`` is rounded to what int8 holds; ``usable`` marks models with enough outcomes.
+
+    ``carried`` is the network as complexity reads it: the same hidden layer and skills, with other weights.
+    """
 
     lsa: Lsa
     scale: Any
     center: Any
     spread: Any
     network: Network
+    carried: Network
     usable: Any
 
     @property
@@ -48,15 +52,30 @@ class Fitted:
         return np.hstack([project(features, self.lsa), structure]).astype(np.float32)
 
 
-def fit_on(
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a fit learns from: a shell without a network, inputs (n, I), outcomes, and each row's prompt and category.
+
+    The first ``bare`` rows are the prompts as they are; templates and noise follow.
+    """
+
+    shell: Fitted
+    x: Any
+    outcomes: Outcomes
+    rows: Any
+    kinds: Any
+    bare: int
+
+
+def lesson_of(
     prepared: Prepared,
     rows: Any,
     recipe: Recipe,
     *,
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
-) -> Fitted:
-    """Fit on the prompts at ``rows``; models with fewer than `LABELS_MIN` outcomes there teach nothing."""
+) -> Lesson:
+    """Inputs and outcomes of the prompts at ``rows``; models with fewer than `LABELS_MIN` outcomes teach nothing."""
     bare = [prepared.bare[row] for row in rows]
     lsa = fit_lsa(bare, dims=recipe.dims, seed=seed)
     scale = np.maximum(np.abs(lsa.basis).max(0) / INT8_MAX, 1e-12).astype(np.float32)
@@ -72,16 +91,29 @@ def fit_on(
     if recipe.noise:
         features += [prepared.noisy[row] for row in rows]
         labels.append(rows)
-    scores = prepared.by_model[rows]
-    usable = np.isfinite(scores).sum(0) >= min(LABELS_MIN, len(rows))
-    learned = np.where(usable, prepared.by_model[np.concatenate(labels)], np.nan).astype(np.float32)
-    shell = Fitted(lsa, scale, center.astype(np.float32), spread.astype(np.float32), _NOTHING, usable)
-    x = shell.inputs(features)
+    usable = np.isfinite(prepared.by_model[rows]).sum(0) >= min(LABELS_MIN, len(rows))
+    taught = np.concatenate(labels)
+    learned = np.where(usable, prepared.by_model[taught], np.nan).astype(np.float32)
+    shell = Fitted(lsa, scale, center.astype(np.float32), spread.astype(np.float32), _NOTHING, _NOTHING, usable)
     pairs = [pair for pair in prepared.trained_pairs() if usable[list(pair)].all()]
     outcomes = outcomes_of(learned, pairs)
-    kinds = np.concatenate([prepared.dataset.categories[each] for each in labels])
-    network = members_of(x, outcomes, kinds, recipe, dims=shell.dims, seed=seed, say=say)
-    return Fitted(lsa, scale, shell.center, shell.spread, network, usable)
+    kinds = prepared.dataset.categories[taught]
+    return Lesson(shell, shell.inputs(features), outcomes, taught, kinds, len(rows))
+
+
+def fit_on(
+    prepared: Prepared,
+    rows: Any,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> Fitted:
+    """Fit on the prompts at ``rows``."""
+    lesson = lesson_of(prepared, rows, recipe, seed=seed, say=say)
+    dims = lesson.shell.dims
+    network, carried = members_of(lesson.x, lesson.outcomes, lesson.kinds, recipe, dims=dims, seed=seed, say=say)
+    return replace(lesson.shell, network=network, carried=carried)
 
 
 _EMPTY = np.zeros((0, 0), dtype=np.float32)

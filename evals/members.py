@@ -34,6 +34,8 @@ UNMOVED: Final = 2.5
 PULL_MAX: Final = 5.0
 # Outcomes that a kind's own mean for a model must outweigh.
 KIND_PRIOR: Final = 10.0
+# So much more the members of structure count where no model's own outcomes are asked after, but what carries over.
+CARRIED: Final = 3.0
 
 
 def members_of(
@@ -45,8 +47,8 @@ def members_of(
     dims: int,
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
-) -> Network:
-    """Fit every member and join them.
+) -> tuple[Network, Network]:
+    """Fit every member and join them: as one network, and the same with more weight on what carries over.
 
     ``x`` (n, I): ``dims`` coordinates of words, then structure; ``kinds`` (n) the category of each row.
     """
@@ -71,7 +73,10 @@ def members_of(
         networks.append(moved(inside, mean_logits(outcomes)))
         say(f"network {member + 1} of {recipe.kind_members} inside kinds of task")
     weights += [recipe.kind_weight] * recipe.kind_members
-    return joined(networks, weights)
+    rows = slice(recipe.members, recipe.members + recipe.structure_members)
+    carried = list(weights)
+    carried[rows] = [CARRIED * each for each in weights[rows]]
+    return joined(networks, weights), joined(networks, carried)
 
 
 def mean_logits(outcomes: Outcomes) -> Floats:

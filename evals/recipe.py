@@ -26,7 +26,7 @@ class Recipe:
     kind_members: int = 2
     structure_weight: float = 2.0
     kind_weight: float = 1.0
-    length_pull: float = 0.3
+    length_pull: float = 0.25
     hidden: int = 64
     skills: int = 12
     epochs: int = 40

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from evals.arrays import arrays_of, references_of
+from evals.arrays import arrays_of
 from evals.calibrate import complexity_knots_of, judged_sets, support_floor_of, thresholds_of
 from evals.crossfit import cross_fitted, held_out
 from evals.dataset import Dataset, load_dataset, shared_data_path
@@ -89,13 +89,12 @@ def about_of(
 ) -> dict[str, Any]:
     """The artifact's description; takes what is no array out of ``arrays``."""
     dataset = prepared.dataset
-    abilities = arrays.pop("abilities")
+    del arrays["abilities"]
     aliases |= {
         name: ability_key(key)
         for (_, name), key in zip(dataset.columns, dataset.column_model, strict=True)
         if ability_key(key) in placed
     }
-    arrays["references"] = references_of(abilities)
     return {
         "format": FORMAT,
         "features": list(FEATURE_NAMES[:NETWORK_FEATURE_COUNT]),

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FORMAT = 2
+FORMAT = 3
 ARRAYS = (
     "buckets", "idf", "basis", "basis_scale", "center", "spread", "hidden_w", "hidden_b", "skill_w", "skill_b",
-    "slope", "offset", "length_w", "thresholds", "tolerances", "complexity_knots", "references", "kind_centers",
-    "own_slope", "own_offset",
+    "slope", "offset", "length_w", "thresholds", "tolerances", "complexity_knots", "reference_slope",
+    "reference_offset", "kind_centers", "own_slope", "own_offset",
 )  # fmt: skip
 
 

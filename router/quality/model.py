@@ -87,6 +87,7 @@ class QualityModel:
     ``own_offset`` (M), at ``own_rows``. ``thresholds`` (sources + 1, tolerances): the largest predicted loss that keeps
     each of ``tolerances`` with 95 % confidence on the calibration's prompts of a source, minus infinity where nothing
     but premium does; the last row, as strict as any, holds for every other source. ``complexity_knots`` (n, 2).
+    ``reference_slope`` (2, K) and ``reference_offset`` (2): the strong and the weak model that complexity lies between.
     ``aliases``: the origins' names onto keys of ``abilities``.
     """
 
@@ -108,7 +109,8 @@ class QualityModel:
     tolerances: Floats
     threshold_sources: tuple[str, ...]
     complexity_knots: Floats
-    references: Floats
+    reference_slope: Floats
+    reference_offset: Floats
     support_floor: float
     kind_centers: Floats
     kinds: tuple[str, ...]
@@ -166,7 +168,7 @@ class QualityModel:
             (middle_slope, middle_offset),
             self.lines_of(values - np.float32(Z_95) * errors),
             self.lines_of(values + np.float32(Z_95) * errors),
-            self.lines_of(self.references),
+            (self.reference_slope, self.reference_offset),
         ]
         slope = np.concatenate([each for each, _ in parts])
         offset = np.concatenate([each for _, each in parts])

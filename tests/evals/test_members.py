@@ -80,11 +80,16 @@ def test_all_members_are_in_the_model_and_the_same_for_a_seed() -> None:
     x, scores = made(inputs=len(FEATURE_NAMES) + 3)
     kinds = np.where(x[:, 1] > 0, "a", "b")
     outcomes = outcomes_of(scores, [(MODELS - 1, 0)])
-    first, again = (members_of(x, outcomes, kinds, RECIPE, dims=3) for _ in range(2))
+    (first, carried), (again, _) = (members_of(x, outcomes, kinds, RECIPE, dims=3) for _ in range(2))
     assert all(np.array_equal(getattr(first, name), getattr(again, name)) for name in first.__slots__)
     assert first.hidden_w.shape == (x.shape[1], 3 * RECIPE.hidden + 1)
     assert first.skill_w.shape == (3 * RECIPE.hidden + 1, 3 * RECIPE.skills + 1)
-    other = members_of(x, outcomes, kinds, RECIPE, dims=3, seed=1)
+    assert np.array_equal(first.hidden_w, carried.hidden_w)
+    assert np.array_equal(first.skill_w, carried.skill_w)
+    own, words = slice(RECIPE.skills, 2 * RECIPE.skills + 1), slice(RECIPE.skills)
+    assert (np.abs(carried.slope[:, own]) > np.abs(first.slope[:, own])).all()
+    assert (np.abs(carried.slope[:, words]) < np.abs(first.slope[:, words])).all()
+    other = members_of(x, outcomes, kinds, RECIPE, dims=3, seed=1)[0]
     assert not np.array_equal(first.hidden_w, other.hidden_w)
 
 
