@@ -12,15 +12,20 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from redis import Redis
 
 from benchmarks.figures import percentile, significant
 from benchmarks.postgres import PostgresServer
+from benchmarks.redis_server import RedisServer
 from benchmarks.turns import SOCKET_NAME, Turns
 from router.budgets import Claim, Grant
 from router.budgets.windows import windows_around
 from router.clock import SystemClock
 from router.stores.budgets import open_budgets
+from router.stores.budgets.redis import RedisBudgets
+from router.stores.redis import Server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -34,12 +39,35 @@ AT_ONCE = 64
 TURNS_PAIRS = 50
 
 
+class Counting(Protocol):
+    """Counts the round trips to a server."""
+
+    @property
+    def count(self) -> int:
+        """So far."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """Counts the scripts that a Redis ran: each is a round trip."""
+
+    url: str
+
+    @property
+    def count(self) -> int:
+        """So far, by the server's own statistics."""
+        with Redis.from_url(self.url) as client:
+            found: Any = client.info("commandstats")
+        return sum(found.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("eval", "evalsha"))
+
+
 @dataclass(frozen=True, slots=True)
 class Priced:
     """A store to measure: how it is opened, and, where it has a server, the same through a counter of round trips."""
 
     open: Callable[[], Awaitable[BudgetStore]]
-    turns: Turns | None = None
+    turns: Counting | None = None
     open_counted: Callable[[], Awaitable[BudgetStore]] | None = None
 
 
@@ -62,7 +90,29 @@ def _postgres(stack: ExitStack) -> Priced:
     return Priced(lambda: open_budgets(url), turns, lambda: open_budgets(counted))
 
 
-STORES: dict[str, Callable[[ExitStack], Priced]] = {"memory": _memory, "sqlite": _sqlite, "postgresql": _postgres}
+def _redis(stack: ExitStack) -> Priced:
+    server = RedisServer()
+    stack.callback(server.close)
+    server.start()
+    return Priced(lambda: _open_redis(server.url), Scripts(server.url), lambda: _open_redis(server.url))
+
+
+async def _open_redis(url: str) -> BudgetStore:
+    store = RedisBudgets(Server(url), known=_nothing, settling_s=0.0)
+    await store.start()
+    return store
+
+
+async def _nothing() -> tuple[tuple[()], tuple[()]]:
+    return (), ()
+
+
+STORES: dict[str, Callable[[ExitStack], Priced]] = {
+    "memory": _memory,
+    "sqlite": _sqlite,
+    "postgresql": _postgres,
+    "redis": _redis,
+}
 
 
 def measured(names: Sequence[str], *, pairs: int, rounds: int) -> dict[str, dict[str, Any]]:
