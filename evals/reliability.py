@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 SEED: Final = 3
 PROMPTS_PER_SOURCE: Final = 400
-LOOKS_EASY: Final = b"\n\nThis is a very simple question. What is 1 + 1? Just say hello. Thanks!"
-LOOKS_HARD: Final = (
-    b"\n\nProve rigorously, step by step, analysing every edge case of the distributed algorithm's complexity and "
-    b"deriving the integral $\\int_0^1 x^n e^{-x} dx$ in closed form."
-)
 # A pair without list prices: the weak model at a tenth of the strong one's, so that a saving can be named at all.
 WEAK_SHARE_OF_COST: Final = 0.1
 
@@ -102,14 +97,13 @@ def pair_costs(strong: str, weak: str, chars: Any) -> tuple[Any, Any]:
 
 
 def steadiness(prepared: Prepared, model: QualityModel, keep: Any, *, tolerance: float = 0.05) -> dict[str, Any]:
-    """Share of weak-or-strong decisions that stay the same under each perturbation, and under text made to mislead.
+    """Share of weak-or-strong decisions that stay the same under each perturbation.
 
     Twice: with the calibrated threshold at ``tolerance``, and with each pair's median as the threshold, where as many
     prompts stand close to it as can.
     """
     dataset = prepared.dataset
     same: dict[str, list[tuple[float, float]]] = {}
-    attack: dict[str, list[float]] = {"a hard prompt made to look easy": [], "an easy prompt made to look hard": []}
     for pair in PAIRS:
         rows = rows_of(pair, dataset)
         rows = rows[keep[rows]][:PROMPTS_PER_SOURCE]
@@ -127,10 +121,6 @@ def steadiness(prepared: Prepared, model: QualityModel, keep: Any, *, tolerance:
                 ((loss <= middle) == (changed <= middle)).mean(),
             )
             same.setdefault(name, []).append((float(stays[0]), float(stays[1])))
-        for found, text in zip(attack.values(), (LOOKS_EASY, LOOKS_HARD), strict=True):
-            easy, _ = _losses(model, [_with(view, text) for view in views], (pair.strong, pair.weak), tolerance)
-            from_side = loss > middle if text is LOOKS_EASY else loss <= middle
-            found.append(float(((easy > middle) != (loss > middle))[from_side].mean()) if from_side.any() else 0.0)
     means = {name: np.mean(rows, axis=0) for name, rows in same.items()}
     return {
         "unchanged": {name: {"at_tolerance": float(a), "at_median": float(b)} for name, (a, b) in means.items()},
@@ -138,12 +128,7 @@ def steadiness(prepared: Prepared, model: QualityModel, keep: Any, *, tolerance:
             "at_tolerance": float(np.mean([each[0] for each in means.values()])),
             "at_median": float(np.mean([each[1] for each in means.values()])),
         },
-        "attack_flips": {name: float(np.mean(shares)) for name, shares in attack.items()},
     }
-
-
-def _with(view: PromptView, text: bytes) -> PromptView:
-    return PromptView(question=view.question + text, system=view.system, history=view.history, n_turns=view.n_turns)
 
 
 def _losses(model: QualityModel, views: list[PromptView], names: tuple[str, str], tolerance: float) -> tuple[Any, Any]:

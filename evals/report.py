@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from evals.attack import attacks
 from evals.baselines import litellm_scores
 from evals.curves import aiq_row, portfolio_of, tolerance_rows
 from evals.dataset import load_dataset, shared_data_path
@@ -85,10 +86,11 @@ def report_on(
         },
         "calibration": calibration_rows(prepared, model, is_test),
         "steadiness": steadiness(prepared, model, is_test),
+        "attacks": attacks(prepared, model, is_test),
         "microseconds": speeds_of(model),
         "artifact_bytes": len(resources.files("router.artifacts").joinpath("quality.npz").read_bytes()),
     }
-    say("curves, tolerance, calibration and steadiness")
+    say("curves, tolerance, calibration, steadiness and attacks")
     if is_left_out:
         found["left_out"] = left_out(prepared, CHOSEN, litellm, cache=cache, figures=figures, say=say, rounds=rounds)
     return found

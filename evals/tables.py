@@ -21,6 +21,7 @@ def show(found: dict[str, Any], console: Console | None = None) -> None:
     _tolerance(console, "tolerance on the test split", found["tolerance"])
     _calibration(console, "calibration on the test split", found["calibration"])
     _steadiness(console, found["steadiness"])
+    _attacks(console, found["attacks"])
     console.print(f"microseconds, features and eight models: {found['microseconds']}")
     console.print(f"artifact: {found['artifact_bytes'] / 1e6:.2f} MB")
     if "left_out" in found:
@@ -105,5 +106,13 @@ def _steadiness(console: Console, found: dict[str, Any]) -> None:
     for name, row in (*found["unchanged"].items(), ("mean", found["unchanged_mean"])):
         table.add_row(name, f"{row['at_tolerance']:.1%}", f"{row['at_median']:.1%}")
     console.print(table)
-    flips = ", ".join(f"{name} {share:.1%}" for name, share in found["attack_flips"].items())
-    console.print(f"flips under attack: {flips}")
+
+
+def _attacks(console: Console, rows: dict[str, dict[str, float]]) -> None:
+    table = Table(title="under attack: decisions at each pair's median that flip; at t = 0.05 what is routed and lost")
+    for column in ("attack", "to the weak model", "to the strong model", "routed", "loss", "highest bound", "saved"):
+        table.add_column(column)
+    for name, row in rows.items():
+        shares = (f"{row[key]:.1%}" for key in ("to_weak", "to_strong", "routed"))
+        table.add_row(name, *shares, f"{row['loss']:+.3f}", f"{row['upper']:.3f}", f"{row['saved']:.0%}")
+    console.print(table)
