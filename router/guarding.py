@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from router.decision import curbed
+from router.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +18,12 @@ if TYPE_CHECKING:
     from router.decision import Decision
     from router.guards import Keeper, Verdict
     from router.policy import Caller, Policy, Terms
+    from router.ports import GuardStore
+
+log = logging.getLogger("tollgate")
+
+AWAY_S = 5.0
+BATCH_MAX = 500
 
 
 @dataclass(slots=True)
@@ -64,6 +73,32 @@ class Watch:
             cost_nanousd=cost_nanousd,
             parts=self.parts,
         )
+
+
+async def share(keeper: Keeper, store: GuardStore) -> None:
+    """Tell other gateways what this one saw and take in what they saw, for ever, beside the requests.
+
+    A store that does not answer for ``AWAY_S`` makes the keeper act as the policy says; what is to be told waits, the
+    oldest dropped beyond what the keeper holds.
+    """
+    answered_s = asyncio.get_running_loop().time()
+    while True:
+        try:
+            while keeper.outbox:
+                batch = keeper.outbox[:BATCH_MAX]
+                await store.publish(batch)
+                del keeper.outbox[: len(batch)]
+            keeper.fold(await store.read())
+            answered_s = asyncio.get_running_loop().time()
+        except StoreError as error:
+            if not keeper.is_away and asyncio.get_running_loop().time() - answered_s > AWAY_S:
+                log.warning("guards not shared", extra={"fields": {"reason": error.message}})
+                keeper.is_away = True
+        else:
+            if keeper.is_away:
+                log.warning("guards shared again", extra={"fields": {}})
+            keeper.is_away = False
+        await asyncio.sleep(store.every_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ class Guards:
     depth_max: int = 8
     descendants_max: int = 200
     nanousd_per_hour_max: int | None = None
-    rejects_without_state: bool = True
+    rejects_without_state: bool = False
     webhook: Webhook | None = None
 
 

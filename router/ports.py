@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from router.budgets import Balance, Claim, Denial, Grant, OpenHold
     from router.chat import Reply, Request, StreamEvent, Surface
+    from router.guards import Event
     from router.ledger import (
         GuardTrip,
         Intent,
@@ -230,6 +231,31 @@ class BudgetStore(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections; leases that are held locally go back first."""
+        ...
+
+
+class GuardStore(Protocol):
+    """How gateways tell each other what their guards saw. Raise StoreError subclasses where it does not answer."""
+
+    @property
+    def every_s(self) -> float:
+        """How often to ask."""
+        ...
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Tell the others; they may hear of some of it twice where this raises."""
+        ...
+
+    def noted(self, trip: GuardTrip) -> None:
+        """A trip of this gateway's own, which it knows already."""
+        ...
+
+    async def read(self) -> list[Event]:
+        """What others saw since the last time; at first what may still matter, so that a restart forgets nothing."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
         ...
 
 

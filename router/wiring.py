@@ -25,9 +25,9 @@ from router.config.prices import load_catalog
 from router.config.watch import PolicyWatch
 from router.cooldown import Cooldowns
 from router.dispatch import Dispatch
-from router.errors import ConfigError, RouterError
+from router.errors import ConfigError, RouterError, StoreError
 from router.gateway import Gateway, InForce
-from router.guarding import Guarding
+from router.guarding import Guarding, share
 from router.guards import Keeper
 from router.money import NANO_PER_USD
 from router.providers import open_session, providers_of
@@ -43,6 +43,7 @@ from router.simulator import SimulatorProcess
 from router.stores import open_ledger
 from router.stores.budgets import open_budget_store
 from router.stores.budgets.allowing import AllowingBudgets
+from router.stores.guards import open_guard_store
 from router.stream import Background
 from router.telemetry import LOGGER_NAME, Telemetry, start_logging
 from router.treasury import Treasury
@@ -153,7 +154,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         stack.push_async_callback(background.aclose, SHUTDOWN_GRACE_S)
         admission = Admission(ledger, telemetry, clock, treasury)
         dispatch = Dispatch(providers_of(session), admission, ledger, clock, cooldowns_of(watch.policy))
-        guarding = guarding_of(ledger, telemetry, clock, salt)
+        guarding = await stack.enter_async_context(guarded(settings, ledger, telemetry, clock, salt))
         gateway = Gateway(lambda: current[0], quality, guarding, admission, dispatch, clock, background, salt)
         parts = ServerParts(
             gateway=gateway,
@@ -198,14 +199,27 @@ def routes_of(parts: ServerParts, budgets: BudgetStore, keeper: Keeper) -> tuple
     )
 
 
-def guarding_of(ledger: Ledger, telemetry: Telemetry, clock: SystemClock, salt: bytes) -> Guarding:
-    """The guards; each trip is a line in the ledger, a count and a line in the log."""
+@contextlib.asynccontextmanager
+async def guarded(
+    settings: Settings, ledger: Ledger, telemetry: Telemetry, clock: SystemClock, salt: bytes
+) -> AsyncIterator[Guarding]:
+    """The guards, which know what others ruled before. Each trip is an entry, a count and a line in the log."""
+    store = open_guard_store(settings.redis_url, ledger, clock)
 
     def report(trip: GuardTrip) -> None:
+        store.noted(trip)
         ledger.append_later(trip)
         telemetry.guards.tripped(trip)
 
-    return Guarding(Keeper(salt, report), clock)
+    keeper = Keeper(salt, report)
+    try:
+        with contextlib.suppress(StoreError):
+            keeper.fold(await store.read())
+        sharing = asyncio.ensure_future(share(keeper, store))
+        yield Guarding(keeper, clock)
+        await stop_all(sharing)
+    finally:
+        await store.aclose()
 
 
 async def close_in_turn(treasury: Treasury, budgets: BudgetStore) -> None:

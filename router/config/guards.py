@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -57,6 +57,10 @@ class GuardsBlock(Strict):
     """Loops, recursion, fan-out and retry storms."""
 
     loop: LoopBlock = Field(default_factory=LoopBlock, description="what stops a runaway")
+    when_state_unavailable: Literal["reject", "allow"] = Field(
+        default="allow",
+        description="while what other gateways saw cannot be read: `allow` goes by what this one sees",
+    )
 
 
 def guards_of(block: GuardsBlock) -> Guards:
@@ -70,5 +74,6 @@ def guards_of(block: GuardsBlock) -> Guards:
         repeats_max=loop.repeats_max,
         depth_max=loop.depth_max,
         descendants_max=loop.descendants_max,
+        rejects_without_state=block.when_state_unavailable == "reject",
         nanousd_per_hour_max=None if loop.usd_per_hour_max is None else parse_usd(loop.usd_per_hour_max),
     )

@@ -255,7 +255,6 @@ class PolicyFile(Strict):
 # Fields of the contract whose machinery is still to come: refused by name, never accepted and ignored. `*` is any item.
 LATER_FIELDS = (
     ("guards", "context"),
-    ("guards", "when_state_unavailable"),
     ("feedback",),
     ("routing", "holdout"),
     ("rules", "*", "guards"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from router.guards.events import Ruled
 from router.ledger import GuardTrip
 
 if TYPE_CHECKING:
@@ -21,6 +22,32 @@ class Actor:
     project: str | None
     key_id: str | None
     decision_id: str | None
+
+
+# A trip as an event of the ladder. A throttle is a strike where the next rung is a stop.
+WHATS = {"stop": "stop", "throttle": "strike", "probe": "probe", "release": "release", "exempt": "exempt"}
+NEVER_STOP = ("retry_storm", "dollar_velocity")
+
+
+def ruled_of(trip: GuardTrip) -> Ruled | None:
+    """What another gateway has to know of an entry; None where it moved nothing that lasts."""
+    what = WHATS.get(trip.action)
+    if what is None or (what == "strike" and trip.guard in NEVER_STOP):
+        return None
+    until_ms = trip.until_ms or 0
+    return Ruled(
+        time_ms=trip.time_ms,
+        what=what,
+        scope_id=trip.scope_id,
+        scope=trip.scope,
+        guard=trip.guard,
+        guard_id=trip.guard_id,
+        quiet_ms=max(until_ms - trip.time_ms, 0) if what == "stop" else 0,
+        until_ms=until_ms if what == "exempt" else 0,
+        team=trip.team,
+        project=trip.project,
+        key_id=trip.key_id,
+    )
 
 
 def trip_of(

@@ -118,11 +118,11 @@ def test_without_guards_nothing_is_counted() -> None:
 
 
 def test_state_that_is_away_refuses_or_not_as_the_policy_says() -> None:
-    asking = Asking()
+    asking = Asking(bounds=Guards(rejects_without_state=True))
     asking.keeper.is_away = True
     with pytest.raises(BudgetStoreUnavailableError, match="when_state_unavailable"):
         asking.ask("anything")
-    asking.bounds = Guards(rejects_without_state=False)
+    asking.bounds = Guards()
     assert asking.ask("anything").action == "allow"
 
 
