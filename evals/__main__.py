@@ -34,10 +34,11 @@ def main(arguments: list[str] | None = None) -> None:
     reporting = commands.add_parser("report", help="judge the shipped artifact on the test split, beside baselines")
     reporting.add_argument("--left-out", action="store_true", help="also fit without each source and judge it there")
     reporting.add_argument("--out", type=Path, help="write JSON here")
+    reporting.add_argument("--pictures", type=Path, help="write SVGs into this folder")
     promising = commands.add_parser("promise", help="how often a tolerance is broken: random halves, unseen sources")
     promising.add_argument("--splits", type=int, default=200, help="random halves of the known sources")
     promising.add_argument("--out", type=Path, help="write JSON here")
-    promising.add_argument("--picture", type=Path, help="write a PNG here")
+    promising.add_argument("--picture", type=Path, help="write a picture here, .svg or .png")
     entering = commands.add_parser("newcomer", help="a model left out of training, entered with few graded answers")
     entering.add_argument("--draws", type=int, default=20, help="how often the graded answers are drawn")
     entering.add_argument("--out", type=Path, help="write JSON here")
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         from evals.report import report
 
-        report(out=given.out, is_left_out=given.left_out)
+        report(out=given.out, is_left_out=given.left_out, pictures=given.pictures)
 
 
 if __name__ == "__main__":

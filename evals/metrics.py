@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-def _curve(score: Floats, gain: Floats) -> tuple[Floats, Floats]:
+def recovered_curve(score: Floats, gain: Floats) -> tuple[Floats, Floats]:
     """Share of calls to the strong model against the gap recovered, at every distinct score, both from 0 to 1."""
     order = np.argsort(-score, kind="stable")
     ordered = score[order]
@@ -36,7 +36,7 @@ def apgr(score: Floats, strong: Floats, weak: Floats) -> float:
     gain = strong - weak
     if len(gain) == 0 or gain.sum() <= 0:
         return float("nan")
-    calls, recovered = _curve(score, gain)
+    calls, recovered = recovered_curve(score, gain)
     return float(np.trapezoid(recovered, calls))
 
 
@@ -45,7 +45,7 @@ def cpt(score: Floats, strong: Floats, weak: Floats, share: float) -> float:
     gain = strong - weak
     if len(gain) == 0 or gain.sum() <= 0:
         return float("nan")
-    calls, recovered = _curve(score, gain)
+    calls, recovered = recovered_curve(score, gain)
     above = np.flatnonzero(recovered >= share)
     at = int(above[0])
     if at == 0:

@@ -15,6 +15,7 @@ from evals.curves import aiq_row, portfolio_of, tolerance_rows
 from evals.dataset import load_dataset, shared_data_path
 from evals.judge import tables_of, verdicts_of
 from evals.leftout import left_out
+from evals.pictures import draw
 from evals.prepare import prepare
 from evals.prices import PORTFOLIOS
 from evals.recipe import CHOSEN
@@ -96,8 +97,8 @@ def report_on(
     return found
 
 
-def report(*, out: Path | None, is_left_out: bool = False) -> dict[str, Any]:
-    """Judge, print the tables, and write JSON where asked."""
+def report(*, out: Path | None, is_left_out: bool = False, pictures: Path | None = None) -> dict[str, Any]:
+    """Judge, print the tables, and write JSON and pictures where asked."""
     folder = shared_data_path()
     prepared = prepare(load_dataset())
     found = report_on(prepared, load_quality_model(), is_left_out=is_left_out, figures=folder, say=sayer())
@@ -105,4 +106,8 @@ def report(*, out: Path | None, is_left_out: bool = False) -> dict[str, Any]:
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(found, indent=2), encoding="utf-8")
+    if pictures is not None:
+        is_test = prepared.dataset.splits == "test"
+        litellm = litellm_scores(prepared.dataset, np.flatnonzero(is_test))
+        draw(prepared, load_quality_model(), is_test, litellm, pictures)
     return found
