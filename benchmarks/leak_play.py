@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.leak_agents import Ask, Told, request_of
 from router.chat import Message, Text, ToolCall, ToolResult
@@ -18,11 +18,13 @@ from router.guards import Keeper
 from router.policy import Caller, Guards, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from benchmarks.leak_agents import Agent, Scenario
-    from router.guards import Mark
+    from router.chat import Part, Request
+    from router.guards import Mark, Verdict
+    from router.guards.verdicts import Decided
     from router.ledger import GuardTrip
 
 # claude-opus-5-5 in nano-USD per token: input, read from cache, output.
@@ -80,24 +82,41 @@ def cost_of(ask: Ask, prices: tuple[int, int, int] = OPUS) -> int:
     return (ask.input_tokens - ask.cached_tokens) * plain + ask.cached_tokens * cached + ask.output_tokens * output
 
 
+class Gate(Protocol):
+    """What lets requests through or raises: Tollgate's keeper, or what it is compared with."""
+
+    def admit(
+        self, request: Request, caller: Caller, terms: Terms, decision: Decided, bounds: Guards, now_ms: int
+    ) -> Verdict:
+        """Let it through, or raise a RouterError."""
+        ...
+
+    def observe(
+        self, mark: Mark | None, *, now_ms: int, outcome: str, cost_nanousd: int, parts: Iterable[Part] = ()
+    ) -> None:
+        """It has ended."""
+        ...
+
+
 @dataclass(slots=True)
 class Player:
-    """One run of one scenario against one keeper."""
+    """One run of one scenario against one gate, the keeper if none is given."""
 
     scenario: Scenario
     bounds: Guards = field(default_factory=Guards)
     prices: tuple[int, int, int] = OPUS
     is_pinned: bool = True
     salt: bytes = b"a salt of thirty-two bytes, once"
+    gate: Gate | None = None
     played: Played = field(init=False)
-    keeper: Keeper = field(init=False)
     heap: list[tuple[int, int, Callable[[int], None]]] = field(default_factory=list)
     order: Iterator[int] = field(default_factory=itertools.count)
     in_a_row: int = 0
 
     def __post_init__(self) -> None:
         self.played = Played(self.scenario.name)
-        self.keeper = Keeper(self.salt, self.played.trips.append)
+        if self.gate is None:
+            self.gate = Keeper(self.salt, self.played.trips.append)
 
     def play(self) -> Played:
         """To the end, or until the runaway was refused often enough to call it stopped."""
@@ -137,7 +156,8 @@ class Player:
         elif ask.leaves and played.bound is None:
             played.bound = played.spent + cost
         try:
-            verdict = self.keeper.admit(request_of(ask), caller, terms, choice, self.bounds, now_ms)
+            assert self.gate is not None
+            verdict = self.gate.admit(request_of(ask), caller, terms, choice, self.bounds, now_ms)
         except RouterError as error:
             self._refused(agent, error, cost, now_ms)
             return
@@ -160,7 +180,8 @@ class Player:
 
     def _done(self, agent: Agent, ask: Ask, told: Told, mark: Mark | None, now_ms: int) -> None:
         cost = cost_of(ask, self.prices)
-        self.keeper.observe(mark, now_ms=now_ms, outcome=ask.outcome, cost_nanousd=cost, parts=ask.answer)
+        assert self.gate is not None
+        self.gate.observe(mark, now_ms=now_ms, outcome=ask.outcome, cost_nanousd=cost, parts=ask.answer)
         self._next(agent, told, now_ms)
 
 

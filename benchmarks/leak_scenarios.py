@@ -33,9 +33,12 @@ if TYPE_CHECKING:
 def weekend_loop(
     seed: int = 1, *, stamp: str = "iso", per_s: float = 1.85, input_tokens: int = 40_000, output_tokens: int = 1_000,
     hours: float = 60, keys: int = 1, where: str = "end", counter: bool = False, session: str | None = None,
-    latency_ms: int = 15_000,
+    latency_ms: int = 15_000, dense: int = 1_000,
 ) -> Scenario:  # fmt: skip
-    """S1: one prompt again and again from Friday to Monday, with the time written into it."""
+    """S1: one prompt again and again from Friday to Monday, with the time written into it.
+
+    ``dense`` calls come at full pace; the rest of the weekend is thinned out to one a minute.
+    """
     rng = random.Random(seed)
     rules, body = prose(rng, 60), prose(rng, 400)
     gap_ms = SECOND_MS / per_s
@@ -59,7 +62,7 @@ def weekend_loop(
 
         return go
 
-    calls = min(int(hours * HOUR_MS / gap_ms), 1_000)
+    calls = min(int(hours * HOUR_MS / gap_ms), dense)
     agents = tuple((round(index * gap_ms), caller(index)) for index in range(calls))
     # The rest of the weekend, thinned out: one call a minute is enough to see whether the stop holds.
     late = range(calls, calls + int((hours * HOUR_MS - calls * gap_ms) / MINUTE_MS))

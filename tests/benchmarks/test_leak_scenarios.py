@@ -6,7 +6,6 @@ Without a gateway around them; the whole of it is ``python -m benchmarks leak``'
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +17,7 @@ from benchmarks.leak_agents import called as tool_call
 from benchmarks.leak_legitimate import coding_agent, eval_harness, launch_day, map_reduce, recorded
 from benchmarks.leak_play import Player, load_sessions
 from benchmarks.leak_scenarios import fan_out, recursion, retry_storm, tool_loop, weekend_loop
+from evals.dataset import shared_data_path
 from router.chat import Text
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 USD = 1_000_000_000
 RATIO_MAX = 1.5
-RECORDED = Path("/work/shared/data/traffic/tau_airline_sessions.jsonl.gz")
+RECORDED = shared_data_path() / "traffic" / "tau_airline_sessions.jsonl.gz"
 FEW = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 
 RUNAWAYS: dict[str, Callable[[], Scenario]] = {
