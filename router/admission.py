@@ -62,6 +62,7 @@ class Account:
     promise: Promise | None = None
     purse: Purse | None = None
     watch: Watch | None = None
+    context: str | None = None
 
     def finish(self, observer: Observer) -> None:
         """No attempt follows: the request has ended with its last one, if there was any, which is told once."""
@@ -253,6 +254,7 @@ class Hold:
             budget_remaining_nanousd=None if self.cover is None else self.cover.grant.headroom_nanousd,
             lineage=None if account.watch is None else account.watch.ticket,
             guard=None if account.watch is None else account.watch.said,
+            context=account.context,
         )
 
 

@@ -16,7 +16,8 @@ class Bill:
 
     ``cascade`` says how the checks went, None where the answer was not checked. ``budget_remaining_nanousd`` is what
     the tightest hard budget had left beside what the answer was held at, None where no budget counts it. ``lineage`` is
-    the ticket for calls that descend from this one, ``guard`` what a guard noticed.
+    the ticket for calls that descend from this one, ``guard`` what a guard noticed, ``context`` which bound on the
+    input was passed.
     """
 
     decision_id: str
@@ -34,6 +35,7 @@ class Bill:
     budget_remaining_nanousd: int | None = None
     lineage: str | None = None
     guard: str | None = None
+    context: str | None = None
 
     @property
     def savings_nanousd(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,6 +10,7 @@ from router.ask import ask_of
 from router.calibration import NO_CALIBRATIONS
 from router.cascade import bar_of
 from router.catalog import expected_cost_nanousd
+from router.context import context_of, require_within
 from router.decision import Candidate, Choice, Decision, choose, explained
 from router.eligibility import Circumstances, check_model, matching_rules
 from router.errors import ContextLengthExceededError, NoEligibleModelError
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from router.calibration import Calibration, Calibrations
     from router.chat import Request
     from router.features import Features
-    from router.policy import Caller, Policy, PolicyModel, Rule, Terms
+    from router.policy import Caller, ContextBound, Policy, PolicyModel, Rule, Terms
     from router.promise import Footing
     from router.prompt import Sizes
     from router.quality import QualityModel, Scores
@@ -185,6 +187,8 @@ def decide(
     }
     seen = circumstances_of(request, caller, terms, ask, sizes, weights[policy.premium].input_tokens, scores.support)
     rules = matching_rules(policy, caller, seen)
+    context = context_of(policy.premium_model, sizes, seen.input_tokens)
+    over = require_within(bounds_of(policy, rules), context)
     tolerance = tolerance_of(ask, rules)
     own = calibration_of(calibrations, caller, seen, rules) if calibrations else None
     learned = calibrations.adjustment_of(own, caller.key_id) if calibrations else None
@@ -200,7 +204,14 @@ def decide(
         has_ground=footing.has_ground,
         is_promise_met=footing.is_met,
     )
-    return decision_of(decision_id, weighed, choice, footing, ask, tolerance, rules, features, policy, quality)
+    made = decision_of(decision_id, weighed, choice, footing, ask, tolerance, rules, features, context, policy, quality)
+    return made if over is None else replace(made, context_over=over)
+
+
+def bounds_of(policy: Policy, rules: Sequence[Rule]) -> list[ContextBound]:
+    """The bounds on the input that hold for the request."""
+    own = [] if policy.context is None else [policy.context]
+    return [*own, *(rule.context for rule in rules if rule.context is not None)]
 
 
 def decision_of(
@@ -212,6 +223,7 @@ def decision_of(
     tolerance: float,
     rules: Sequence[Rule],
     features: Features,
+    context: Mapping[str, int],
     policy: Policy,
     quality: QualityModel,
 ) -> Decision:
@@ -250,6 +262,7 @@ def decision_of(
         feedback=footing.feedback,
         alarm=footing.alarm,
         cascade=choice.plan,
+        context=context,
     )
 
 

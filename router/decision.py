@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from router.calibration import Promise
     from router.cascade import Bar
+    from router.context import ContextOver
     from router.policy import Cascade
 
 Reason: TypeAlias = Literal[
@@ -75,7 +76,8 @@ class Decision:
     are missing to calibrate it, and ``is_promise_met`` is False where the policy demands that. ``denied`` names the
     models that the budgets had no room for, where that changed the choice. ``shifts``: the log-odds
     by which labels moved each model's quality; ``feedback`` names the version that had a part in them, and ``alarm``
-    says why feedback took the promise away.
+    says why feedback took the promise away. ``context`` has the input tokens by part, ``context_over`` the bound on
+    them that was passed where that only warns.
     """
 
     decision_id: str
@@ -108,6 +110,14 @@ class Decision:
     shifts: Mapping[str, float] = field(default_factory=dict)
     feedback: str | None = None
     alarm: str | None = None
+    context: Mapping[str, int] = field(default_factory=dict)
+    context_over: ContextOver | None = None
+
+    @property
+    def context_warning(self) -> str | None:
+        """What the caller is told of a bound that was passed."""
+        over = self.context_over
+        return None if over is None else f"{over.input_tokens} input tokens of {over.input_tokens_max}"
 
     def candidate(self, model: str) -> Candidate:
         """The candidate with this id; asserts that it was weighed."""

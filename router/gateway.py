@@ -155,6 +155,7 @@ class Gateway:
             promise=decision.promise,
             purse=self.admission.treasury.purse_of(now.policy, caller, subject),
             watch=watch,
+            context=decision.context_warning,
         )
         return Job(request, decision, account, now.policy, now.deployments)
 

@@ -81,12 +81,22 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextBound:
+    """What input a request may have, in tokens as premium counts them; ``of`` says whose bound it is."""
+
+    input_tokens_max: int
+    when_exceeded: Literal["reject", "warn"] = "reject"
+    of: str = "the policy"
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """All rules that match apply; each can only narrow, so their order means nothing."""
 
     name: str
     when: Condition
     require: Requirement
+    context: ContextBound | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +202,7 @@ class Policy:
     budgets: tuple[Budget, ...] = ()
     budget_allowance_nanousd: int | None = None
     guards: Guards = field(default_factory=Guards)
+    context: ContextBound | None = None
     keys_file: str | None = None
     warnings: tuple[str, ...] = ()
 

@@ -30,7 +30,8 @@ CODE_SAMPLE_BYTES = 4_096
 class Sizes:
     """What a request weighs, in the units that token counts are derived from.
 
-    ``text_bytes`` is the UTF-8 size of all text, tool calls and results included; shares are in 0..1.
+    ``text_bytes`` is the UTF-8 size of all text, tool calls and results included; ``system_bytes``, ``results_bytes``
+    and ``question_bytes`` are parts of it. Shares are in 0..1.
     """
 
     text_bytes: int
@@ -39,6 +40,9 @@ class Sizes:
     messages: int
     tools_bytes: int
     images: int
+    system_bytes: int = 0
+    results_bytes: int = 0
+    question_bytes: int = 0
 
 
 def encode_text(text: str) -> bytes:
@@ -134,13 +138,20 @@ def code_share_of(sample: bytes) -> float:
 
 def sizes_of(request: Request) -> Sizes:
     """What the request weighs; linear in its size, with no Python work per character."""
-    chars = text_bytes = images = 0
+    chars = text_bytes = images = system = results = question = 0
     sample = b""
-    for message in request.messages:
+    question_index = question_index_of(request.messages)
+    for index, message in enumerate(request.messages):
         text = text_of(message.parts)
         data = encode_text(text)
         chars += len(text)
         text_bytes += len(data)
+        if index == question_index:
+            question = len(data)
+        elif message.role == "system":
+            system += len(data)
+        elif is_tool_turn(message):
+            results += len(data)
         sample = data if len(data) >= len(sample) else sample
         for part in message.parts:
             if isinstance(part, Image):
@@ -154,4 +165,7 @@ def sizes_of(request: Request) -> Sizes:
         messages=len(request.messages),
         tools_bytes=tools_bytes_of(request) if request.tools else 0,
         images=images,
+        system_bytes=system,
+        results_bytes=results,
+        question_bytes=question,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from router.cascade import BARS, Bar
@@ -19,6 +19,8 @@ def receipt_of(decision: Decision) -> dict[str, object]:
     """The decision as plain JSON values: numbers, names and revisions, never text of the prompt."""
     plain = {name: getattr(decision, name) for name in DECISION_FIELDS}
     plain["shifts"] = dict(decision.shifts)
+    plain["context"] = dict(decision.context)
+    plain["context_over"] = None if decision.context_over is None else asdict(decision.context_over)
     plain["candidates"] = [candidate._asdict() for candidate in decision.candidates]
     if decision.cascade is not None:
         plain["cascade"] = {**decision.cascade._asdict(), "catch_rate": dict(decision.cascade.catch_rate)}

@@ -9,9 +9,9 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from router.config.budgets import LimitUsd  # noqa: TC001  # pydantic reads the annotation at run time
-from router.config.fields import Strict
+from router.config.fields import Strict, Tokens
 from router.money import parse_usd
-from router.policy import Guards
+from router.policy import ContextBound, Guards
 
 SPAN = re.compile(r"^(\d{1,6})(s|m|h|d)$")
 MS_OF_UNIT = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -53,14 +53,30 @@ class LoopBlock(Strict):
     )
 
 
+class ContextBlock(Strict):
+    """How much input a request may have, in tokens as premium counts them."""
+
+    input_tokens_max: Tokens = Field(description="at most so many input tokens, as premium counts them")
+    when_exceeded: Literal["reject", "warn"] = Field(
+        default="reject", description="`reject` answers 400 with the tokens by part, `warn` says so in a header"
+    )
+
+
 class GuardsBlock(Strict):
     """Loops, recursion, fan-out and retry storms."""
+
+    context: ContextBlock | None = Field(default=None, description="how much input a request may have")
 
     loop: LoopBlock = Field(default_factory=LoopBlock, description="what stops a runaway")
     when_state_unavailable: Literal["reject", "allow"] = Field(
         default="allow",
         description="while what other gateways saw cannot be read: `allow` goes by what this one sees",
     )
+
+
+def context_bound_of(block: ContextBlock | None, of: str = "the policy") -> ContextBound | None:
+    """The bound; None without one."""
+    return None if block is None else ContextBound(block.input_tokens_max, block.when_exceeded, of)
 
 
 def guards_of(block: GuardsBlock) -> Guards:

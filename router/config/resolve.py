@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from router.catalog import ModelCard, PriceSchedule, contract_schedule, lint_catalog
 from router.catalog.cards import HOSTED_AS
 from router.config.budgets import allowance_of, budgets_of
-from router.config.guards import guards_of
+from router.config.guards import context_bound_of, guards_of
 from router.config.hosts import HOSTS, LONG_TAIL, host_of, wire_of
 from router.config.rules import cascade_of, check_possible, rule_of
 from router.config.words import meant
@@ -113,6 +113,7 @@ class Resolving:
             budgets=budgets,
             budget_allowance_nanousd=allowance,
             guards=guards_of(file.guards),
+            context=context_bound_of(file.guards.context),
             keys_file=file.keys.file if file.keys is not None else None,
             warnings=tuple(str(each) for each in self.warnings),
         )

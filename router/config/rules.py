@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from router.config.guards import context_bound_of
 from router.config.words import meant
 from router.eligibility import check_requirement
 from router.policy import Cascade, Condition, Requirement, Rule
@@ -46,7 +47,7 @@ def rule_of(noting: Noting, index: int, block: RuleBlock) -> Rule:
     low, high = block.when.input_tokens_min, block.when.input_tokens_max
     if low is not None and high is not None and low > high:
         noting.add((*here, "when", "input_tokens_min"), "is above `input_tokens_max`: the rule could never apply")
-    if not require.model_fields_set:
+    if not require.model_fields_set and block.context is None:
         noting.add((*here, "require"), "requires nothing")
     elif require.model_fields_set == {"tier_min"} and require.tier_min == "economy":
         noting.add((*here, "require", "tier_min"), "economy is the lowest tier: the rule narrows nothing")
@@ -64,6 +65,7 @@ def rule_of(noting: Noting, index: int, block: RuleBlock) -> Rule:
             models=frozenset(require.models or ()),
             tolerance_max=require.tolerance_max,
         ),
+        context_bound_of(block.context, f"the rule {block.name}"),
     )
 
 

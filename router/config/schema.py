@@ -21,7 +21,7 @@ from router.config.fields import (
     Usd,
     VariableName,
 )
-from router.config.guards import GuardsBlock
+from router.config.guards import ContextBlock, GuardsBlock
 
 
 class PriceTierBlock(Strict):
@@ -147,7 +147,8 @@ class RuleBlock(Strict):
 
     name: Name = Field(description="stands in receipts as `rule:NAME`; unique")
     when: WhenBlock = Field(default_factory=WhenBlock, description="when it applies; always, if not given")
-    require: RequireBlock = Field(description="what it requires")
+    require: RequireBlock = Field(default_factory=RequireBlock, description="what it requires of models")
+    context: ContextBlock | None = Field(default=None, description="how much input such a request may have")
 
 
 class CascadeBlock(Strict):
@@ -254,13 +255,10 @@ class PolicyFile(Strict):
 
 # Fields of the contract whose machinery is still to come: refused by name, never accepted and ignored. `*` is any item.
 LATER_FIELDS = (
-    ("guards", "context"),
     ("feedback",),
     ("routing", "holdout"),
     ("rules", "*", "guards"),
-    ("rules", "*", "context"),
     ("rules", "*", "budgets"),
-    ("rules", "*", "require", "input_tokens_max"),
 )
 
 

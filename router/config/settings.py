@@ -20,6 +20,7 @@ PORT_MAX = 65_535
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"", "0", "false", "no", "off"})
 LEDGER_SCHEMES = ("sqlite:///", "postgresql://", "postgres://", "memory://")
+REDIS_SCHEMES = ("redis://", "rediss://")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 HOST = re.compile(r"^[A-Za-z0-9.:_-]{1,253}$")
 # So near that it can only be a slip; what an orchestrator sets for a service of this name is further away.
@@ -96,7 +97,7 @@ def load_settings(
         must_simulate=_flag_of("TOLLGATE_SIMULATE", env) if must_simulate is None else must_simulate,
         simulator_seed=_seed_of(env.get("TOLLGATE_SIMULATOR_SEED")),
         log_level=_level_of(env.get("TOLLGATE_LOG_LEVEL")),
-        redis_url=env.get("REDIS_URL") or None,
+        redis_url=_redis_of(env.get("REDIS_URL")),
         env=dict(env),
     )
 
@@ -120,6 +121,12 @@ def _host_of(text: str) -> str:
     if not HOST.match(text):
         raise ConfigError("TOLLGATE_HOST: must be an address such as 127.0.0.1, ::1 or 0.0.0.0, without a port")
     return text
+
+
+def _redis_of(text: str | None) -> str | None:
+    if text and not text.startswith(REDIS_SCHEMES):
+        raise ConfigError("REDIS_URL: must begin with redis:// or rediss://")
+    return text or None
 
 
 def _level_of(text: str | None) -> str:

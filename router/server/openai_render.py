@@ -87,13 +87,17 @@ def decision_headers(
     )
     if budget_remaining_nanousd is not None:
         headers.append(_budget_header(budget_remaining_nanousd))
-    return headers + _guard_headers(lineage, guard)
+    return headers + _guard_headers(lineage, guard, decision.context_warning)
 
 
-def _guard_headers(lineage: str | None, guard: str | None) -> list[tuple[bytes, bytes]]:
-    """The ticket for calls that descend from this one, and what a guard noticed."""
+def _guard_headers(lineage: str | None, guard: str | None, context: str | None) -> list[tuple[bytes, bytes]]:
+    """The ticket for calls that descend from this one, what a guard noticed, which bound on the input was passed."""
     headers = [] if lineage is None else [(b"x-router-lineage", lineage.encode())]
-    return headers if guard is None else [*headers, (b"x-router-guard", guard.encode())]
+    if guard is not None:
+        headers.append((b"x-router-guard", guard.encode()))
+    if context is not None:
+        headers.append((b"x-router-context", context.encode()))
+    return headers
 
 
 def _budget_header(remaining_nanousd: int) -> tuple[bytes, bytes]:
@@ -118,7 +122,7 @@ def bill_headers(bill: Bill) -> list[tuple[bytes, bytes]]:
         headers.append((b"x-router-savings-usd", usd_of(bill.savings_nanousd).encode()))
     if bill.budget_remaining_nanousd is not None:
         headers.append(_budget_header(bill.budget_remaining_nanousd))
-    return headers + _guard_headers(bill.lineage, bill.guard)
+    return headers + _guard_headers(bill.lineage, bill.guard, bill.context)
 
 
 def usage_fields(usage: Usage) -> dict[str, object]:

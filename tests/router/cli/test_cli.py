@@ -107,7 +107,7 @@ def test_every_command_says_by_its_code_how_it_went(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("TOLLGATE_PORT", "http"), ("TOLLGATE_LOG_LEVEL", "chatty"), ("REDIS_URL", "redis://x")]
+    ("name", "value"), [("TOLLGATE_PORT", "http"), ("TOLLGATE_LOG_LEVEL", "chatty"), ("REDIS_URL", "http://x")]
 )
 @pytest.mark.parametrize("words", [["check"], ["explain", "hi"], ["keys", "list"], ["report"], ["ledger", "verify"]])
 def test_every_command_refuses_a_setting_that_cannot_be_meant(

@@ -68,6 +68,7 @@ def test_flags_win_over_the_environment() -> None:
         ("TOLLGATE_SIMULATOR_SEED", "9" * 5000, "must be a whole number"),
         ("TOLLGATE_LOG_LEVEL", "chatty", "must be one of DEBUG, INFO, WARNING, ERROR"),
         ("TOLLGATE_LEDGER_URL", "mysql://localhost", "must begin with sqlite:///, postgresql:// or memory://"),
+        ("REDIS_URL", "http://localhost", "must begin with redis:// or rediss://"),
         ("TOLLGATE_POLCY", "x.yaml", "unknown setting; did you mean `TOLLGATE_POLICY`?"),
         ("TOLLGATE_ADMIN_KEYS", "secret-word", "unknown setting; did you mean `TOLLGATE_ADMIN_KEY`?"),
     ],

@@ -1,0 +1,74 @@
+"""What a request's input is made of, in tokens, and the bounds that a policy puts on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from router.errors import ContextLengthExceededError
+from router.token_priors import input_tokens_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from router.policy import ContextBound, PolicyModel
+    from router.prompt import Sizes
+
+Part: TypeAlias = Literal["system", "tools", "history", "results", "question", "other"]
+PARTS: tuple[Part, ...] = ("system", "tools", "history", "results", "question", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class ContextOver:
+    """A bound that was passed, and whose it was: the policy's, or a rule's."""
+
+    input_tokens: int
+    input_tokens_max: int
+    of: str
+
+
+def context_of(model: PolicyModel, sizes: Sizes, input_tokens: int) -> Mapping[str, int]:
+    """The input tokens by part; they sum to ``input_tokens``.
+
+    ``results`` are tools' results, ``question`` the newest turn that a user wrote with all that stands in it,
+    ``history`` every other turn. Text is shared out by bytes; ``other`` is images, framing and what rounding leaves.
+    """
+    text_tokens = input_tokens_of(
+        model,
+        text_bytes=sizes.text_bytes,
+        non_ascii_share=sizes.non_ascii_share,
+        code_share=sizes.code_share,
+        messages=0,
+        tools_bytes=sizes.tools_bytes,
+        images=0,
+    )
+    whole = max(sizes.text_bytes + sizes.tools_bytes, 1)
+    bytes_of = {
+        "system": sizes.system_bytes,
+        "tools": sizes.tools_bytes,
+        "history": sizes.text_bytes - sizes.system_bytes - sizes.results_bytes - sizes.question_bytes,
+        "results": sizes.results_bytes,
+        "question": sizes.question_bytes,
+    }
+    tokens = {part: min(text_tokens, input_tokens) * size // whole for part, size in bytes_of.items()}
+    return {**tokens, "other": input_tokens - sum(tokens.values())}
+
+
+def require_within(bounds: Iterable[ContextBound], context: Mapping[str, int]) -> ContextOver | None:
+    """The lowest bound that is passed and only warns; None where none is. Raises ContextLengthExceededError."""
+    tokens = sum(context.values())
+    over = sorted((each for each in bounds if tokens > each.input_tokens_max), key=lambda each: each.input_tokens_max)
+    for each in over:
+        if each.when_exceeded == "reject":
+            raise _refusal_of(each, tokens, context)
+    return ContextOver(tokens, over[0].input_tokens_max, over[0].of) if over else None
+
+
+def _refusal_of(bound: ContextBound, tokens: int, context: Mapping[str, int]) -> ContextLengthExceededError:
+    largest = sorted(((size, part) for part, size in context.items() if size), reverse=True)
+    parts = ", ".join(f"{part} {size:,}" for size, part in largest)
+    return ContextLengthExceededError(
+        f"about {tokens:,} input tokens; {bound.of} allows {bound.input_tokens_max:,} ({parts})",
+        param="messages",
+        data={"input_tokens": tokens, "input_tokens_max": bound.input_tokens_max, "context": dict(context)},
+    )
