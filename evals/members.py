@@ -76,7 +76,8 @@ def members_of(
     rows = slice(recipe.members, recipe.members + recipe.structure_members)
     carried = list(weights)
     carried[rows] = [CARRIED * each for each in weights[rows]]
-    return joined(networks, weights), joined(networks, carried)
+    whole, reading = (sharpened(joined(networks, each), x, recipe.sharpness) for each in (weights, carried))
+    return whole, reading
 
 
 def mean_logits(outcomes: Outcomes) -> Floats:
@@ -101,6 +102,16 @@ def pulled(network: Network, pull: Floats, column: int) -> Network:
     both = joined([network, length])
     # The two add up where `joined` takes their mean.
     return Network(both.hidden_w, both.hidden_b, both.skill_w, both.skill_b, both.slope * 2, both.offset * 2)
+
+
+def sharpened(network: Network, x: Floats, by: float) -> Network:
+    """The network with each model's log-odds stretched around their mean over the inputs (n, I)."""
+    mean = network.logits(x).mean(0)
+    offset = mean + np.float32(by) * (network.offset - mean)
+    return Network(
+        network.hidden_w, network.hidden_b, network.skill_w, network.skill_b,
+        network.slope * np.float32(by), np.asarray(offset, dtype=np.float32),
+    )  # fmt: skip
 
 
 def moved(network: Network, by: Floats) -> Network:

@@ -13,7 +13,8 @@ class Recipe:
     ``members``: networks that differ by their seed, joined in log-odds; beside them ``structure_members`` see the
     features of structure alone, next to a pull of length of ``length_pull`` log-odds for one standard deviation and
     one unit of ability, which carries over to kinds of prompts whose words are new; ``kind_members`` learn next to
-    each kind's mean outcomes. ``structure_weight`` and ``kind_weight`` are a member's weight against one of the first.
+    each kind's mean outcomes. ``structure_weight`` and ``kind_weight`` are a member's weight against one of the first;
+    a mean of many is duller than each, so ``sharpness`` stretches it around each model's mean.
     ``dropout`` and ``input_dropout`` are shares of the hidden layer and of the inputs; ``decay`` is on the first two
     layers; ``pair_weight`` weighs the squared error of a pair's gain against the cross-entropy of outcomes;
     ``templates`` and ``noise`` add copies of each prompt inside its benchmark's template, and with casing, white space,
@@ -27,6 +28,7 @@ class Recipe:
     structure_weight: float = 2.0
     kind_weight: float = 1.0
     length_pull: float = 0.25
+    sharpness: float = 1.3
     hidden: int = 64
     skills: int = 12
     epochs: int = 40

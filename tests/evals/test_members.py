@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evals.members import LENGTH, kind_means, mean_logits, members_of, moved, pull_of, pulled
+from evals.members import LENGTH, kind_means, mean_logits, members_of, moved, pull_of, pulled, sharpened
 from evals.network import fit_network, joined, outcomes_of
 from evals.recipe import CHOSEN
 from router.features import FEATURE_NAMES
@@ -99,3 +99,11 @@ def test_moved_log_odds_move_by_the_mean() -> None:
     network = fit_network(x, outcomes, RECIPE, seed=0)
     by = mean_logits(outcomes)
     assert moved(network, by).logits(x) == pytest.approx(network.logits(x) + by, abs=1e-5)
+
+
+def test_sharpened_log_odds_keep_their_mean_and_widen() -> None:
+    x, scores = made()
+    network = fit_network(x, outcomes_of(scores, []), RECIPE, seed=0)
+    before, after = network.logits(x), sharpened(network, x, 1.3).logits(x)
+    assert after.mean(0) == pytest.approx(before.mean(0), abs=1e-4)
+    assert after.std(0) == pytest.approx(1.3 * before.std(0), rel=1e-3)
