@@ -5,6 +5,7 @@
 #   make check          formatting, lint, types, import contracts, licences of the lock
 #   make check-container  the container files, linted and carried out in a bare environment
 #   make bench          what the gateway costs a request, beside LiteLLM's proxy (about ten minutes)
+#   make audit          known vulnerabilities of the locked dependencies, asked of PyPI's advisories
 #   make lock           re-pins every dependency with hashes
 #   make prices         refreshes the pinned price catalogue from the installed litellm and prints the differences
 
@@ -27,7 +28,7 @@ RUN_FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(PO
 
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: check-container run test test-browser check check-all bench lock prices wheel clean
+.PHONY: audit check-container run test test-browser check check-all bench lock prices wheel clean
 
 check-all: check test
 
@@ -83,6 +84,9 @@ bench: $(VENV)/.run $(BENCH_VENV)/.ready
 
 wheel: $(VENV)/.dev
 	$(UV) build --wheel --no-build-isolation --python $(BIN)/python --out-dir dist
+
+audit: $(VENV)/.dev
+	$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip --progress-spinner off
 
 lock: $(BIN)/uv
 	$(COMPILE) -o requirements.lock

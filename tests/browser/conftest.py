@@ -33,6 +33,7 @@ PROMPTS = (
     "Write a Python function that merges two sorted lists, and explain its complexity.",
     "Summarise the causes of the French revolution in three sentences.",
 )
+STOPPED = 422
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 MISSING = "there is no chromium: as root run `apt-get install chromium`, or set CHROMIUM to the path of one"
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
@@ -96,6 +97,20 @@ class Site:
             with error:
                 return error.code
 
+    def run_away(self, key: str) -> None:
+        """Ask the same long question until a guard stops it."""
+        body = {"model": "claude-opus", "messages": [{"role": "user", "content": LOOP}], "max_tokens": 50}
+        headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
+        for _ in range(40):
+            request = urllib.request.Request(f"{self.url}/v1/chat/completions", json.dumps(body).encode(), headers)
+            try:
+                urllib.request.urlopen(request, timeout=60).close()
+            except urllib.error.HTTPError as error:
+                with error:
+                    if error.code == STOPPED:
+                        return
+        raise AssertionError("no guard stopped it")
+
 
 class KeyedGateway(GatewayProcess):
     """A gateway with an admin key."""
@@ -110,10 +125,18 @@ class KeyedGateway(GatewayProcess):
         return str(json.loads(done.stdout)["key"])
 
 
+# Wide enough for every test, but for the team whose budget is nearly used up.
+BUDGETS = """budgets:
+  - {name: company-month, scope: all, window: month, zone: Europe/Berlin, limit_usd: 50}
+  - {name: team-day, scope: team, window: day, limit_usd: 20, limits_usd: {legal: 0.7}}
+"""
+LOOP = "The committee considered the minutes of the meeting, and asked the clerk to circulate them. " * 1_600
+
+
 @pytest.fixture(scope="session")
 def site(simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A gateway with keys and two dozen mixed requests: every tier, streamed and not, two teams, faults, a refusal."""
-    gateway = KeyedGateway(tmp_path_factory.mktemp("site") / "home", policy_text(simulator))
+    gateway = KeyedGateway(tmp_path_factory.mktemp("site") / "home", policy_text(simulator) + BUDGETS)
     found = Site(gateway, {team: gateway.create_key(team) for team in ("search", "legal")})
     gateway.start()
     try:
@@ -125,6 +148,7 @@ def site(simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory) 
         order_faults(simulator, [{"fault": "usage_missing", "rate": 1.0, "limit": 1}])
         assert found.ask(24, key=found.keys["search"], tier="economy") == 200
         assert found.ask(25, key=found.keys["search"], tier="platinum") == 400
+        found.run_away(found.keys["search"])
         yield found
     finally:
         gateway.stop()

@@ -154,3 +154,31 @@ def test_scatter_places_every_decision_with_a_cost_and_a_prediction(site: Site, 
     assert any(row["cost_usd"] in told and row["model"] in told for row in placed)
     over.click(position={"x": found[0], "y": found[1]})
     page.wait_for_selector("#decision-cost")
+
+
+def test_each_budget_shows_what_the_store_says(site: Site, tab_on: Callable[..., Tab]) -> None:
+    page = tab_on(site).loaded()
+    rows = site.get("/v1/budgets")["budgets"]
+    assert len(rows) == 3
+    expected = [[row["settled_usd"], row["reserved_usd"], row["limit_usd"]] for row in rows]
+    lines = page.locator("#budgets tbody tr").all()
+    assert [[shown(each) for each in line.locator(".usd").all()] for line in lines] == expected
+    assert "settled" in (page.locator("#budgets .meter").first.text_content() or "")
+
+
+def test_what_guards_stopped_is_told_with_its_counts(site: Site, tab_on: Callable[..., Tab]) -> None:
+    page = tab_on(site).loaded()
+    trips = site.get("/v1/guards")["trips"]
+    cells = [
+        [cell.text_content() for cell in row.locator("th, td").all()] for row in page.locator("#guards tbody tr").all()
+    ]
+    assert [row[2] for row in cells] == [trip["action"] for trip in trips]
+    assert cells[0][2] == "stop"
+    assert "repeats" in (cells[0][6] or "")
+    assert "One scope is stopped" in (page.text_content("#guards-words") or "")
+
+
+def test_a_teams_key_sees_its_own_limits(site: Site, tab_on: Callable[..., Tab]) -> None:
+    page = tab_on(site, key=site.keys["legal"]).loaded()
+    assert [row.locator("td").first.text_content() for row in page.locator("#budgets tbody tr").all()] == ["legal"]
+    expect(page.locator("#guards-card")).to_be_hidden()

@@ -7,6 +7,7 @@ import { decisionParts } from "./decision.js";
 import { byId, h, swap, table } from "./dom.js";
 import { showCoverage, showGroups, showTiers, showWaterfall } from "./groups.js";
 import { showLatest } from "./latest.js";
+import { showBudgets, showGuards } from "./limits.js";
 import { count, nanoOf, range, share, textOf, usd, usdText } from "./money.js";
 import { clockText } from "./words.js";
 
@@ -41,12 +42,18 @@ const read = async () => {
   const span = spanAt(await gatewayNow());
   const { from, to } = span;
   const report = (groups) => ask("v1/reports/savings", { from, to, group_by: groups });
-  const [time, model, team, tier, list] = await Promise.all([
+  const [time, model, team, tier, list, budgets, guards] = await Promise.all([
     report(SPANS[state.span].bucket), report("model"), report("team"), report("tier,model"),
-    ask("v1/decisions", { from, limit: SCATTER_ROWS }),
+    ask("v1/decisions", { from, limit: SCATTER_ROWS }), unlessAway("v1/budgets", { budgets: [] }), ask("v1/guards", { from, to }),
   ]);
-  return { span, time, model, team, tier, list };
+  return { span, time, model, team, tier, list, budgets, guards };
 };
+
+// A store of budgets that does not answer takes its own card away, and not the page.
+const unlessAway = (path, otherwise) => ask(path).catch((error) => {
+  if (error instanceof AskError && error.kind === "refused") return otherwise;
+  throw error;
+});
 
 // Buckets without a request are in no report: they are zeros here, so that a quiet hour is seen as one.
 const bucketsOf = (report, start_ms) => {
@@ -117,7 +124,7 @@ const showRows = () => {
   byId("more").hidden = state.visible >= state.rows.length && !state.older;
 };
 
-const show = ({ span, time, model, team, tier, list }) => {
+const show = ({ span, time, model, team, tier, list, budgets, guards }) => {
   const { totals } = time;
   byId("when").textContent = `${clockText(span.from)} to ${clockText(span.to)} UTC, ${SPANS[state.span].words}`;
   byId("figures").hidden = totals.requests === 0;
@@ -141,6 +148,8 @@ const show = ({ span, time, model, team, tier, list }) => {
     showScatter(list.data, known, list.has_more);
     showWaterfall(byId("waterfall"), time);
     showCoverage(byId("coverage"), time);
+    showBudgets(budgets.budgets);
+    showGuards(guards);
     showRows();
   }
   byId("method").textContent = `${time.method.charAt(0).toUpperCase()}${time.method.slice(1)}`;
