@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 VERSION = "t1"
 LAYOUT = struct.Struct(">QQHI")
@@ -60,9 +61,13 @@ def opened(text: str | None, owner: str, salt: bytes, now_ms: int) -> Ticket | N
     return ticket if -SKEW_S <= age_s <= LIFE_S else None
 
 
+@lru_cache(maxsize=8)
+def _key_of(salt: bytes) -> bytes:
+    return hashlib.blake2b(key=salt[:64], digest_size=32, person=PERSON).digest()
+
+
 def _mac(body: bytes, owner: str, salt: bytes) -> bytes:
-    key = hashlib.blake2b(key=salt[:64], digest_size=32, person=PERSON).digest()
-    state = hashlib.blake2b(key=key, digest_size=SEAL_BYTES)
+    state = hashlib.blake2b(key=_key_of(salt), digest_size=SEAL_BYTES)
     state.update(body)
     state.update(owner.encode("utf-8", "replace"))
     return state.digest()

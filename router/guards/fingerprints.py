@@ -32,12 +32,12 @@ MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 def digest(key: bytes, *parts: str | bytes | int) -> int:
     """A keyed 64-bit BLAKE2b over the parts with their lengths."""
-    state = hashlib.blake2b(key=key[:64], digest_size=DIGEST_BYTES)
+    pieces: list[bytes] = []
     for part in parts:
-        data = part if isinstance(part, bytes) else encode_text(part) if isinstance(part, str) else b"%d" % part
-        state.update(len(data).to_bytes(8, "big"))
-        state.update(data)
-    return int.from_bytes(state.digest(), "big")
+        data = encode_text(part) if isinstance(part, str) else part if isinstance(part, bytes) else b"%d" % part
+        pieces += (len(data).to_bytes(8, "big"), data)
+    made = hashlib.blake2b(b"".join(pieces), key=key[:64], digest_size=DIGEST_BYTES)
+    return int.from_bytes(made.digest(), "big")
 
 
 def simhash(text: str) -> int:

@@ -9,6 +9,7 @@ What it saw waits in ``outbox`` for whoever carries it to other gateways; ``fold
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from router.errors import BudgetStoreUnavailableError
@@ -38,6 +39,8 @@ OUTBOX_MAX = 50_000
 BATCH_TAG = "batch"
 YES = frozenset({"true", "1", "yes"})
 FALLBACK = Guards()
+# Keys and teams are the installation's own: few, and looked up at every request.
+CALLERS_KEPT = 4_096
 
 
 @dataclass(slots=True)
@@ -174,16 +177,15 @@ class Keeper:
         self, request: Request, caller: Caller, terms: Terms, decision: Decided, now_ms: int
     ) -> tuple[Asked, bytes]:
         who = caller.key_id or ""
-        key = digest(self.salt, "owner", who).to_bytes(8, "big") + self.salt[:24]
+        key, owner = owner_of(self.salt, who)
         reading = reading_of(request, key)
-        owner = digest(self.salt, "key", who)
         place = place_of(self.book, reading, request, key, _opened(terms, caller, self.salt, now_ms), now_ms)
         pattern = self.book.patterns.peek(reading.pattern)
         model = decision.order[0]
         event = Asked(
             time_ms=now_ms,
             owner=owner,
-            team=digest(self.salt, "team", caller.team) if caller.team else 0,
+            team=team_of(self.salt, caller.team) if caller.team else 0,
             session=digest(self.salt, "session", who, terms.session_id) if terms.session_id else 0,
             root=place.root,
             parent=place.parent,
@@ -317,6 +319,18 @@ class Keeper:
                 owner.team, owner.project, owner.key_id,
             )
         )  # fmt: skip
+
+
+@lru_cache(maxsize=CALLERS_KEPT)
+def owner_of(salt: bytes, key_id: str) -> tuple[bytes, int]:
+    """The key that an owner's digests are made with, and the owner's own."""
+    return digest(salt, "owner", key_id).to_bytes(8, "big") + salt[:24], digest(salt, "key", key_id)
+
+
+@lru_cache(maxsize=CALLERS_KEPT)
+def team_of(salt: bytes, team: str) -> int:
+    """A team's digest."""
+    return digest(salt, "team", team)
 
 
 def _scopes(event: Asked) -> Iterable[str]:
