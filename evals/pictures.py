@@ -26,6 +26,8 @@ COLOURS: Final = {
     "oracle": "#9a9a9a",
 }
 OUTCOMES_MIN: Final = 500
+# More points than these a plot of this size cannot show.
+SHOWN: Final = np.linspace(0, 1, 101)
 
 
 def curves_by_pair(
@@ -87,7 +89,8 @@ def draw_curves(curves: list[tuple[str, dict[str, tuple[Any, Any]]]], path: Path
     for axis, (group, methods) in zip(axes.flat, curves, strict=False):
         for name, (calls, recovered) in methods.items():
             width = 2.0 if name == "ours" else 1.1
-            axis.plot(100 * calls, 100 * recovered, color=COLOURS[name], linewidth=width, label=name)
+            shown = np.interp(SHOWN, calls, recovered)
+            axis.plot(100 * SHOWN, 100 * shown, color=COLOURS[name], linewidth=width, label=name)
         axis.plot([0, 100], [0, 100], color="black", linewidth=0.6, linestyle=":", label="random")
         axis.set_title(group, fontsize=9)
         axis.set_ylim(-20, 160)
