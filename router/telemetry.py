@@ -207,6 +207,17 @@ class GuardMetrics:
             registry=registry,
         )
 
+        self.webhooks = Counter(
+            "tollgate_webhooks_total",
+            "Trips that were to be told to the policy's webhook: delivered, failed or dropped.",
+            ("outcome",),
+            registry=registry,
+        )
+
+    def webhook_told(self, outcome: str) -> None:
+        """Count what became of a trip that was to be told."""
+        self.webhooks.labels(outcome).inc()
+
     def tripped(self, trip: GuardTrip) -> None:
         """Count the trip, and write its line: who, which rule, which counts, how much."""
         self.trips.labels(trip.guard, trip.action).inc()

@@ -39,6 +39,7 @@ from router.server.dashboard import dashboard_routes
 from router.server.guards import guard_routes
 from router.server.http_protocol import ShapedHttpProtocol
 from router.server.reports import report_routes
+from router.server.webhook import WebhookTeller
 from router.simulator import SimulatorProcess
 from router.stores import open_ledger
 from router.stores.budgets import open_budget_store
@@ -150,11 +151,11 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
         treasury = Treasury(budgets, telemetry.budgets, clock, salt)
         stack.push_async_callback(close_in_turn, treasury, budgets)
         session = await stack.enter_async_context(open_session())
-        background = Background()
-        stack.push_async_callback(background.aclose, SHUTDOWN_GRACE_S)
+        stack.push_async_callback((background := Background()).aclose, SHUTDOWN_GRACE_S)
         admission = Admission(ledger, telemetry, clock, treasury)
         dispatch = Dispatch(providers_of(session), admission, ledger, clock, cooldowns_of(watch.policy))
-        guarding = await stack.enter_async_context(guarded(settings, ledger, telemetry, clock, salt))
+        hooks = WebhookTeller(session, lambda: watch.policy.guards.webhook, settings.env, telemetry.guards, clock)
+        guarding = await stack.enter_async_context(guarded(settings, ledger, telemetry, clock, salt, hooks))
         gateway = Gateway(lambda: current[0], quality, guarding, admission, dispatch, clock, background, salt)
         parts = ServerParts(
             gateway=gateway,
@@ -201,7 +202,7 @@ def routes_of(parts: ServerParts, budgets: BudgetStore, keeper: Keeper) -> tuple
 
 @contextlib.asynccontextmanager
 async def guarded(
-    settings: Settings, ledger: Ledger, telemetry: Telemetry, clock: SystemClock, salt: bytes
+    settings: Settings, ledger: Ledger, telemetry: Telemetry, clock: SystemClock, salt: bytes, hooks: WebhookTeller
 ) -> AsyncIterator[Guarding]:
     """The guards, which know what others ruled before. Each trip is an entry, a count and a line in the log."""
     store = open_guard_store(settings.redis_url, ledger, clock)
@@ -210,14 +211,15 @@ async def guarded(
         store.noted(trip)
         ledger.append_later(trip)
         telemetry.guards.tripped(trip)
+        hooks.tell(trip)
 
     keeper = Keeper(salt, report)
     try:
         with contextlib.suppress(StoreError):
             keeper.fold(await store.read())
-        sharing = asyncio.ensure_future(share(keeper, store))
+        tasks = asyncio.ensure_future(share(keeper, store)), asyncio.ensure_future(hooks.run())
         yield Guarding(keeper, clock)
-        await stop_all(sharing)
+        await stop_all(*tasks)
     finally:
         await store.aclose()
 

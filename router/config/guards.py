@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from router.config.budgets import LimitUsd  # noqa: TC001  # pydantic reads the annotation at run time
-from router.config.fields import Strict, Tokens
+from router.config.fields import Address, Strict, Tokens, VariableName
 from router.money import parse_usd
-from router.policy import ContextBound, Guards
+from router.policy import ContextBound, Guards, Webhook
 
 SPAN = re.compile(r"^(\d{1,6})(s|m|h|d)$")
 MS_OF_UNIT = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 WINDOW_MIN_MS, WINDOW_MAX_MS = 60_000, 7 * 86_400_000
 
 
@@ -53,6 +55,20 @@ class LoopBlock(Strict):
     )
 
 
+def _hook(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        raise PydanticCustomError("hook", "must begin with https://, unless it is on this machine")
+    return value
+
+
+class WebhookBlock(Strict):
+    """Where trips are told."""
+
+    url: Annotated[Address, AfterValidator(_hook)] = Field(description="gets a POST for every trip; https")
+    secret_env: VariableName = Field(description="the variable that holds the secret it is signed with")
+
+
 class ContextBlock(Strict):
     """How much input a request may have, in tokens as premium counts them."""
 
@@ -68,6 +84,7 @@ class GuardsBlock(Strict):
     context: ContextBlock | None = Field(default=None, description="how much input a request may have")
 
     loop: LoopBlock = Field(default_factory=LoopBlock, description="what stops a runaway")
+    webhook: WebhookBlock | None = Field(default=None, description="where trips are told")
     when_state_unavailable: Literal["reject", "allow"] = Field(
         default="allow",
         description="while what other gateways saw cannot be read: `allow` goes by what this one sees",
@@ -91,5 +108,6 @@ def guards_of(block: GuardsBlock) -> Guards:
         depth_max=loop.depth_max,
         descendants_max=loop.descendants_max,
         rejects_without_state=block.when_state_unavailable == "reject",
+        webhook=None if block.webhook is None else Webhook(block.webhook.url, block.webhook.secret_env),
         nanousd_per_hour_max=None if loop.usd_per_hour_max is None else parse_usd(loop.usd_per_hour_max),
     )
