@@ -20,6 +20,7 @@ import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from router.clock import iso_of
+from router.guards import trip_fields
 from router.money import usd_of
 
 if TYPE_CHECKING:
@@ -223,20 +224,7 @@ class GuardMetrics:
         self.trips.labels(trip.guard, trip.action).inc()
         if trip.action in ("throttle", "stop"):
             self.leaked.labels(trip.guard).inc(trip.leaked_nanousd / NANO)
-        fields = {
-            "guard_id": trip.guard_id,
-            "guard": trip.guard,
-            "action": trip.action,
-            "scope": trip.scope,
-            "scope_id": trip.scope_id,
-            "team": trip.team,
-            "project": trip.project,
-            "key_id": trip.key_id,
-            "decision_id": trip.decision_id,
-            "leaked_usd": usd_of(trip.leaked_nanousd),
-            "evidence": dict(trip.evidence),
-            "by": trip.by,
-        }
+        fields = {name: value for name, value in trip_fields(trip).items() if name != "time"}
         logging.getLogger(LOGGER_NAME).warning("guard", extra={"fields": fields})
 
 

@@ -5,7 +5,7 @@ from router.guards.keeper import Keeper
 from router.guards.ladder import RUNGS, Action
 from router.guards.rules import GUARDS
 from router.guards.state import Case
-from router.guards.trips import Actor, ruled_of, trip_of
+from router.guards.trips import Actor, ruled_of, trip_fields, trip_of
 from router.guards.verdicts import Mark, Verdict
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "event_of",
     "plain_of",
     "ruled_of",
+    "trip_fields",
     "trip_of",
 ]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from router.clock import iso_of
 from router.guards.events import Ruled
 from router.ledger import GuardTrip
+from router.money import usd_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,3 +82,23 @@ def trip_of(
         until_ms=until_ms,
         by=by,
     )
+
+
+def trip_fields(trip: GuardTrip) -> dict[str, object]:
+    """An entry as the API, the webhook and the log tell it."""
+    return {
+        "time": iso_of(trip.time_ms),
+        "guard_id": trip.guard_id,
+        "guard": trip.guard,
+        "action": trip.action,
+        "scope": trip.scope,
+        "scope_id": trip.scope_id,
+        "team": trip.team,
+        "project": trip.project,
+        "key_id": trip.key_id,
+        "decision_id": trip.decision_id,
+        "leaked_usd": usd_of(trip.leaked_nanousd),
+        "evidence": dict(trip.evidence),
+        "until": None if trip.until_ms is None else iso_of(trip.until_ms),
+        "by": trip.by,
+    }

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 
 from router.clock import iso_of
 from router.errors import RequestError
-from router.guards import Actor
+from router.guards import Actor, trip_fields
 from router.ledger import TripQuery
 from router.money import usd_of
 from router.server.auth import reader_of
@@ -18,7 +18,6 @@ from router.server.query import parse_count, parse_span
 
 if TYPE_CHECKING:
     from router.guards import Case, Keeper
-    from router.ledger import GuardTrip
     from router.server.auth import Reader
     from router.server.parts import ServerParts
 
@@ -81,26 +80,6 @@ def case_fields(scope_id: str, case: Case, now_ms: int) -> dict[str, object]:
         "exempt_until": iso_of(case.exempt_until_ms) if is_exempt else None,
         "refused": case.refused,
         "leaked_usd": usd_of(case.spent_nanousd),
-    }
-
-
-def trip_fields(trip: GuardTrip) -> dict[str, object]:
-    """One entry of the ledger."""
-    return {
-        "time": iso_of(trip.time_ms),
-        "guard_id": trip.guard_id,
-        "guard": trip.guard,
-        "action": trip.action,
-        "scope": trip.scope,
-        "scope_id": trip.scope_id,
-        "team": trip.team,
-        "project": trip.project,
-        "key_id": trip.key_id,
-        "decision_id": trip.decision_id,
-        "leaked_usd": usd_of(trip.leaked_nanousd),
-        "evidence": dict(trip.evidence),
-        "until": None if trip.until_ms is None else iso_of(trip.until_ms),
-        "by": trip.by,
     }
 
 

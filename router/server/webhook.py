@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 import aiohttp
 import orjson
 
-from router.server.guards import trip_fields
+from router.guards import trip_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
