@@ -134,8 +134,16 @@ def test_html_with_a_good_status_is_an_error_that_may_have_been_billed(tmp_path:
     assert all(row.cost_nanousd > 0 for row in rows)
 
 
-@pytest.mark.parametrize("fault", ["429", "500", "529", "timeout_first_byte", "malformed_json", "html"])
-@pytest.mark.parametrize("is_streamed", [False, True])
+# A stream whose JSON is malformed has begun on some wires: it breaks, see below.
+BEFORE_THE_FIRST_BYTE = [
+    (fault, is_streamed)
+    for fault in ("429", "500", "529", "timeout_first_byte", "malformed_json", "html")
+    for is_streamed in (False, True)
+    if (fault, is_streamed) != ("malformed_json", True)
+]
+
+
+@pytest.mark.parametrize(("fault", "is_streamed"), BEFORE_THE_FIRST_BYTE)
 def test_another_model_that_keeps_the_tolerance_answers_instead(
     gateway: GatewayProcess, vendors: SimulatorProcess, fault: str, is_streamed: bool
 ) -> None:
