@@ -248,10 +248,7 @@ def test_an_open_address_without_keys_is_one_line(tmp_path: Path) -> None:
     [
         ({"TOLLGATE_PORT": "http"}, "TOLLGATE_PORT: must be a whole number in 0..65535\n"),
         ({"TOLLGATE_LOG_LEVEL": "chatty"}, "TOLLGATE_LOG_LEVEL: must be one of DEBUG, INFO, WARNING, ERROR\n"),
-        (
-            {"REDIS_URL": "redis://x"},
-            "REDIS_URL: not available in this version: unset it, nothing would be kept there\n",
-        ),
+        ({"REDIS_URL": "http://x"}, "REDIS_URL: must begin with redis:// or rediss://\n"),
         ({"TOLLGATE_POLICY": "gone.yaml"}, "gone.yaml: cannot be read: No such file or directory\n"),
         ({"TOLLGATE_HOST": "no.such.host.invalid"}, None),
     ],
