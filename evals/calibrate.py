@@ -149,14 +149,14 @@ def _tighten(rows: Any, case: Judged, sources: list[str]) -> None:
     for column, tolerance in enumerate(TOLERANCES):
         for lowered in ([others], mute) if others in mute else (mute,):
             limits = rows[place, column]
+            now = case.losses_at(limits[:, None], slice(None))
+            if upper_bounds(now[None, :], member)[0] <= tolerance:
+                continue
             free = np.isin(place, lowered)
-            # The last of these is what stands now.
-            tried = [*(np.where(free, np.minimum(limits, each), limits) for each in ladder), limits]
+            tried = [np.where(free, np.minimum(limits, each), limits) for each in ladder]
             losses = np.stack([case.losses_at(each[:, None], slice(None)) for each in tried])
-            worst = np.maximum.accumulate(upper_bounds(losses, member))
-            if worst[-1] > tolerance:
-                kept = ladder[worst[:-1] <= tolerance]
-                rows[lowered, column] = np.minimum(rows[lowered, column], kept.max() if len(kept) else -np.inf)
+            kept = ladder[np.maximum.accumulate(upper_bounds(losses, member)) <= tolerance]
+            rows[lowered, column] = np.minimum(rows[lowered, column], kept.max() if len(kept) else -np.inf)
 
 
 def complexity_knots_of(prepared: Prepared, gaps: Any, rows: Any) -> Any:
