@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
@@ -147,7 +147,9 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
-async def closed_loop(host: str, port: int, request: bytes, check: Check, *, connections: int, seconds: float) -> Tally:
+async def closed_loop(
+    host: str, port: int, requests: Iterator[bytes], check: Check, *, connections: int, seconds: float
+) -> Tally:
     """Send the next request on each connection as soon as the last is answered, for so long; then wait for the rest.
 
     The time counted ends with the last answer, so that no request is counted in part. Stops at the first error.
@@ -165,7 +167,7 @@ async def closed_loop(host: str, port: int, request: bytes, check: Check, *, con
         else:
             tally.errors.append(fault)
         if fault is None and not tally.errors and time.perf_counter() < deadline_s:
-            connection.send(request)
+            connection.send(next(requests))
             return
         busy -= 1
         if busy == 0 and not finished.done():
@@ -177,7 +179,7 @@ async def closed_loop(host: str, port: int, request: bytes, check: Check, *, con
     started_s = time.perf_counter()
     deadline_s = started_s + seconds
     for connection in opened:
-        connection.send(request)
+        connection.send(next(requests))
     await asyncio.wait_for(finished, seconds + DRAIN_S)
     tally.elapsed_s = time.perf_counter() - started_s
     for connection in opened:
@@ -185,7 +187,9 @@ async def closed_loop(host: str, port: int, request: bytes, check: Check, *, con
     return tally
 
 
-async def open_loop(host: str, port: int, request: bytes, check: Check, *, per_s: float, seconds: float) -> Tally:
+async def open_loop(
+    host: str, port: int, requests: Iterator[bytes], check: Check, *, per_s: float, seconds: float
+) -> Tally:
     """Send at a fixed rate on whichever connection is free, opening one where none is."""
     loop = asyncio.get_running_loop()
     tally = Tally()
@@ -211,7 +215,7 @@ async def open_loop(host: str, port: int, request: bytes, check: Check, *, per_s
         else:
             _, connection = await loop.create_connection(lambda: Connection(check, on_done), host, port)
             opened.append(connection)
-        connection.send(request)
+        connection.send(next(requests))
     await asyncio.wait_for(finished, DRAIN_S)
     tally.elapsed_s = loop.time() - started_s
     for connection in opened:

@@ -16,7 +16,7 @@ from benchmarks.figures import Round, Spread, percentile, spread_of
 from benchmarks.load import closed_loop, open_loop
 from benchmarks.processes import BenchmarkError, core_busy_s, on_core
 from benchmarks.systems import CHAT
-from benchmarks.workloads import WORKLOADS, body_of, check_of, request_of
+from benchmarks.workloads import WORKLOADS, check_of, requests_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,10 +75,10 @@ class Bench:
                 )
 
     def _round(self, workload: Workload, system: System, number: int) -> Round:
-        request, check = system.request(workload), check_of(workload)
+        requests, check = system.requests(workload), check_of(workload)
 
         def drive(seconds: float) -> Tally:
-            load = closed_loop(HOST, system.port, request, check, connections=workload.connections, seconds=seconds)
+            load = closed_loop(HOST, system.port, requests, check, connections=workload.connections, seconds=seconds)
             tally = uvloop.run(load)
             time.sleep(SETTLE_S)
             self._require_sound(tally, workload, system)
@@ -153,15 +153,15 @@ def measure_latencies(bench: Bench, rounds: int, seconds: float, wait_ms: int) -
     bench.tell_vendor("/pace/0")
     bench.tell_vendor(f"/wait/{wait_ms}")
     direct_port = int(bench.vendor_url.rpartition(":")[2])
-    direct = request_of(CHAT, body_of(workload, "direct"), {})
+    direct = requests_of(workload, "direct", CHAT, {})
     targets = [("direct", direct_port, direct)]
-    targets += [(each.name, each.port, each.request(workload)) for each in bench.systems]
+    targets += [(each.name, each.port, each.requests(workload)) for each in bench.systems]
     found = Latencies()
     for number in range(rounds):
-        for name, port, request in targets:
+        for name, port, requests in targets:
             with on_core(bench.load_core):
                 tally = uvloop.run(
-                    open_loop(HOST, port, request, check_of(workload), per_s=LATENCY_PER_S, seconds=seconds)
+                    open_loop(HOST, port, requests, check_of(workload), per_s=LATENCY_PER_S, seconds=seconds)
                 )
             if tally.errors:
                 raise BenchmarkError(f"{name} at {LATENCY_PER_S:g} req/s: {tally.errors[0]}")

@@ -8,14 +8,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.processes import POLL_S, BenchmarkError, Process, free_port
-from benchmarks.workloads import body_of, request_of
+from benchmarks.workloads import requests_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from benchmarks.workloads import Workload
 
 REPO = Path(__file__).resolve().parent.parent
@@ -91,16 +93,23 @@ class System:
     key: str | None
     ready_s: float
     rss_at_ready_mb: float
+    _asked: dict[str, Iterator[bytes]] = field(default_factory=dict, repr=False)
 
-    def request(self, workload: Workload) -> bytes:
-        """The bytes that ask this system for a workload; both routers are asked for ``auto``."""
+    def requests(self, workload: Workload) -> Iterator[bytes]:
+        """What asks this system for a workload, on and on; both routers are asked for ``auto``."""
+        found = self._asked.get(workload.name)
+        if found is None:
+            found = self._asked[workload.name] = self._requests(workload)
+        return found
+
+    def _requests(self, workload: Workload) -> Iterator[bytes]:
         headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
         model = "auto"
         if self.name == "tollgate":
             headers["x-quality-tier"] = "premium" if workload.is_claude else "economy"
         elif self.name == "litellm" and workload.is_claude:
             model = "auto-claude"
-        return request_of(CHAT, body_of(workload, model), headers)
+        return requests_of(workload, model, CHAT, headers)
 
     def does(self, workload: Workload) -> bool:
         """Whether the system can answer the workload at all: the floor translates nothing."""

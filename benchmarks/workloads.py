@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,19 +12,34 @@ import orjson
 from benchmarks.vendor import ANSWER, ANSWER_TOKENS, PROMPT_TOKENS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from benchmarks.load import Check
 
 SYSTEM = "You answer questions of a small company's staff. Be brief, say what you are unsure of, and name your sources."
-QUESTION = """Our office keeps its invoices in a shared folder, one file for each customer and month, and
-somebody has to copy the totals into a sheet by hand before the tenth. Last month two of them were copied into
-the wrong row, and we paid a supplier twice. I would like a way of working in which such a mistake is found
-before the money leaves. We are five people, nobody writes programs, and the bank wants the list of payments as
-a plain file. Which checks would you put between the folder and the bank, who should do them, and in which
+QUESTION = """Our office keeps its {0} in a shared {1}, one file for each customer and month, and
+somebody has to copy the totals into a sheet by hand before the {2}. Last month two of them were copied into
+the wrong {3}, and we paid a {4} twice. I would like a way of working in which such a mistake is found
+before the money leaves. We are {5} people, nobody writes programs, and the bank wants the list of payments as
+a {6} file. Which checks would you put between the {1} and the bank, who should do them, and in which
 order? Please think of holidays and sick days too, since the same person has done this for nine years and will
-retire in spring. What would you write down for whoever follows, and what could go wrong with each of the checks
+retire in {7}. What would you write down for whoever follows, and what could go wrong with each of the checks
 that you propose? A short list is better than an essay."""
+# Nobody asks the same thing ten thousand times but a runaway, which the guards stop: every request is a question of
+# its own. The words of a slot are equally long, so all requests are.
+SLOTS = (
+    ("invoices", "receipts", "payments", "vouchers", "licences", "warrants", "policies", "bookings"),
+    ("folder", "binder", "drawer", "locker", "cellar", "garage", "closet", "basket"),
+    ("first", "third", "fifth", "sixth", "ninth", "tenth"),
+    ("row", "box", "tab", "bin", "bag", "day", "pot", "job"),
+    ("supplier", "customer", "landlord", "designer", "retailer", "producer", "importer", "repairer"),
+    ("seven", "eight", "three", "forty", "fifty", "sixty"),
+    ("plain", "short", "typed", "fixed", "daily", "small", "clean", "exact"),
+    ("spring", "summer", "autumn", "winter"),
+)
+QUESTIONS = math.prod(map(len, SLOTS))
+# Shares no factor with their number, so each comes once before any comes again, and neighbours differ in most slots.
+STEP = 2_914_607
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +62,32 @@ WORKLOADS = (
 )
 
 
+def question_of(number: int) -> str:
+    """One of the `QUESTIONS` questions of the same length; ``number`` counts on and on."""
+    place = number * STEP % QUESTIONS
+    words = []
+    for slot in SLOTS:
+        place, index = divmod(place, len(slot))
+        words.append(slot[index])
+    return QUESTION.replace("\n", " ").format(*words)
+
+
 def body_of(workload: Workload, model: str) -> bytes:
-    """The request's JSON."""
-    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION.replace("\n", " ")}]
+    """The JSON of the first request."""
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question_of(0)}]
     body: dict[str, object] = {"model": model, "messages": messages, "max_tokens": 400}
     if workload.is_streamed:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return orjson.dumps(body)
+
+
+def requests_of(workload: Workload, model: str, path: str, headers: Mapping[str, str]) -> Iterator[bytes]:
+    """The workload's requests, each with a question of its own."""
+    blank = request_of(path, body_of(workload, model), headers)
+    question = question_of(0).encode()
+    head, tail = blank[: blank.index(question)], blank[blank.index(question) + len(question) :]
+    start = WORKLOADS.index(workload) * QUESTIONS // len(WORKLOADS)
+    return (b"".join((head, question_of(number).encode(), tail)) for number in itertools.count(start))
 
 
 def request_of(path: str, body: bytes, headers: Mapping[str, str]) -> bytes:

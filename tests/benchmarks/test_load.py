@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import json
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,17 @@ from hypothesis import strategies as st
 from benchmarks.load import ResponseReader, closed_loop, dechunked, open_loop
 from benchmarks.processes import BenchmarkError
 from benchmarks.vendor import STREAM_HEAD, Desk, VendorProtocol, chunk, response
-from benchmarks.workloads import WORKLOADS, Workload, body_of, check_of, plain_fault, request_of, stream_fault
+from benchmarks.workloads import (
+    QUESTIONS,
+    STEP,
+    WORKLOADS,
+    Workload,
+    check_of,
+    plain_fault,
+    question_of,
+    requests_of,
+    stream_fault,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,10 +80,10 @@ async def vendor() -> AsyncIterator[tuple[Desk, int]]:
 @pytest.mark.parametrize("workload", [PLAIN, STREAM])
 @pytest.mark.parametrize("gap_ms", [0, 1])
 async def test_every_answer_of_the_mock_vendor_is_counted_once(workload: Workload, gap_ms: int) -> None:
-    request = request_of("/v1/chat/completions", body_of(workload, "m"), {"authorization": "Bearer x"})
+    requests = requests_of(workload, "m", "/v1/chat/completions", {"authorization": "Bearer x"})
     async with vendor() as (desk, port):
         desk.gap_ms = gap_ms
-        tally = await closed_loop("127.0.0.1", port, request, check_of(workload), connections=3, seconds=0.05)
+        tally = await closed_loop("127.0.0.1", port, requests, check_of(workload), connections=3, seconds=0.05)
 
     assert tally.errors == []
     assert len(tally.latencies_s) >= 3
@@ -78,10 +91,10 @@ async def test_every_answer_of_the_mock_vendor_is_counted_once(workload: Workloa
 
 
 async def test_an_open_loop_sends_what_it_was_asked_to_send() -> None:
-    request = request_of("/v1/chat/completions", body_of(PLAIN, "m"), {})
+    requests = requests_of(PLAIN, "m", "/v1/chat/completions", {})
     async with vendor() as (desk, port):
         desk.wait_ms = 20  # answers overlap, so that more than one connection is needed
-        tally = await open_loop("127.0.0.1", port, request, plain_fault, per_s=200, seconds=0.1)
+        tally = await open_loop("127.0.0.1", port, requests, plain_fault, per_s=200, seconds=0.1)
 
     assert tally.errors == []
     assert len(tally.latencies_s) == 20
@@ -89,9 +102,9 @@ async def test_an_open_loop_sends_what_it_was_asked_to_send() -> None:
 
 
 async def test_a_wrong_answer_ends_the_load_at_once() -> None:
-    request = request_of("/v1/nowhere", body_of(PLAIN, "m"), {})
+    requests = requests_of(PLAIN, "m", "/v1/nowhere", {})
     async with vendor() as (_, port):
-        tally = await closed_loop("127.0.0.1", port, request, plain_fault, connections=2, seconds=30)
+        tally = await closed_loop("127.0.0.1", port, requests, plain_fault, connections=2, seconds=30)
 
     assert tally.latencies_s == []
     assert len(tally.errors) == 2
@@ -106,7 +119,8 @@ async def test_a_server_that_hangs_up_is_an_error() -> None:
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        tally = await closed_loop("127.0.0.1", port, b"GET / HTTP/1.1\r\n\r\n", plain_fault, connections=1, seconds=30)
+        requests = itertools.repeat(b"GET / HTTP/1.1\r\n\r\n")
+        tally = await closed_loop("127.0.0.1", port, requests, plain_fault, connections=1, seconds=30)
 
     assert len(tally.errors) == 1
     assert "broke before the response was whole" in tally.errors[0]
@@ -129,3 +143,19 @@ def test_an_answer_without_its_usage_is_named() -> None:
     assert stream_fault(frames) is None
     assert stream_fault(frames.replace(b'"usage"', b'"spent"')) == "no usage"
     assert stream_fault(frames.replace(b'"completion_tokens":180', b'"completion_tokens":1')) == "usage (210, 1)"
+
+
+def test_every_request_asks_something_else_and_is_equally_long() -> None:
+    asked = [question_of(number) for number in range(20_000)]
+
+    assert len(set(asked)) == len(asked) < QUESTIONS
+    assert {len(each) for each in asked} == {len(asked[0])}
+    for workload in WORKLOADS:
+        found = list(itertools.islice(requests_of(workload, "m", "/x", {}), 50))
+        bodies = [json.loads(each.partition(b"\r\n\r\n")[2]) for each in found]
+        assert len({each["messages"][1]["content"] for each in bodies}) == 50
+        assert all(b"content-length: %d\r\n" % len(each.partition(b"\r\n\r\n")[2]) in each for each in found)
+
+
+def test_the_numbers_of_questions_come_round_only_when_all_were_asked() -> None:
+    assert math.gcd(STEP, QUESTIONS) == 1
