@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -14,20 +13,48 @@ from router.prompt import encode_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-DIGEST_BYTES = 8
-SIMHASH_WORDS_MAX = 256
+    from numpy.typing import NDArray
+
+    Hashes: TypeAlias = NDArray[np.uint64]
+
+DIGEST_BYTES: Final = 8
+SIMHASH_WORDS_MAX: Final = 256
 # Fewer words than this say too little: one changed word would be a different text, or the same one.
-SIMHASH_WORDS_MIN = 20
-PIECES_MAX = 128
-PIECE_CHARS_MAX = 400
-PIECE_TEXT_CHARS = 16_384
+SIMHASH_WORDS_MIN: Final = 20
+PIECES_MAX: Final = 128
+TEXT_CHARS_MAX: Final = 16_384
 # Where a piece ends depends on its last word alone, so a text is cut alike wherever it is pasted (content-defined
-# chunking; Muthitacharoen et al., LBFS, SOSP 2001, with a word's last letter in place of a rolling hash).
-PIECE_END = re.compile(r"(?<=[dgyDGY])(?!\w)[^\w]*\s+|\n+")
-PIECE_WORDS_MIN = 4
+# chunking; Muthitacharoen et al., LBFS, SOSP 2001, with a word's hash in place of a rolling one); a line's end ends one
+# too.
+PIECE_WORDS: Final = np.uint64(10)
+PIECE_WORDS_MIN: Final = 4
 # So long a piece is no phrase that two authors share by chance: the last bit of its digest says so.
-STRONG_WORDS_MIN = 8
-MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+STRONG_WORDS_MIN: Final = 8
+LINE_END: Final = b"\x00"
+MASK: Final = (1 << 64) - 1
+_MIX: Final = np.uint64(0x9E3779B97F4A7C15)
+_REMIX: Final = np.uint64(0xBF58476D1CE4E5B9)
+_SHIFT, _SHIFT_MORE = np.uint64(29), np.uint64(32)
+_ONE: Final = np.uint64(1)
+_ONES: Final = np.ones(SIMHASH_WORDS_MAX, dtype=np.float32)
+
+
+def _powers(of: int) -> Hashes:
+    """Powers of an odd number modulo 2**64, one for each word of the longest text and of each line's end in it."""
+    powers = np.full(TEXT_CHARS_MAX + 4, of, dtype=np.uint64)
+    powers[0] = 1
+    return np.multiply.accumulate(powers)
+
+
+_FORWARD: Final = _powers(0xD1342543DE82EF95)
+_BACKWARD: Final = _powers(pow(0xD1342543DE82EF95, -1, 1 << 64))
+
+
+class Words(NamedTuple):
+    """A text's words as keyed hashes (uint64), and where lines end (of the same length; None without any)."""
+
+    hashes: Hashes
+    ends: NDArray[np.bool_] | None
 
 
 def digest(key: bytes, *parts: str | bytes | int) -> int:
@@ -40,21 +67,43 @@ def digest(key: bytes, *parts: str | bytes | int) -> int:
     return int.from_bytes(made.digest(), "big")
 
 
-def simhash(text: str) -> int:
+def mixed(*numbers: int) -> int:
+    """One 64-bit number from several that are digests already, in their order; no harder to undo than they are."""
+    made = 0
+    for number in numbers:
+        made = ((made ^ number) * 0xBF58476D1CE4E5B9) & MASK
+        made ^= made >> 29
+    return made
+
+
+def words_of(key: bytes, text: str) -> Words:
+    """Hash the words between white space; of a long text 8,192 characters from both ends."""
+    half = TEXT_CHARS_MAX // 2
+    data = encode_text(text if len(text) <= TEXT_CHARS_MAX else text[:half] + "\n" + text[-half:])
+    has_lines = b"\n" in data
+    words = (data.replace(b"\n", b" \x00 ") if has_lines else data).split()
+    hashes = np.fromiter(map(crc32, words), dtype=np.uint64, count=len(words))
+    ends = hashes == crc32(LINE_END) if has_lines else None
+    hashes ^= np.uint64(int.from_bytes(key[:8], "big"))
+    hashes *= _MIX
+    hashes ^= hashes >> _SHIFT
+    return Words(hashes, ends)
+
+
+def simhash(words: Words) -> int:
     """A 64-bit fingerprint that differs in few bits for texts of nearly the same words (Charikar, STOC 2002).
 
     At most 256 words count, from both ends; 0 for a text of fewer than 20.
     """
-    half = PIECE_TEXT_CHARS // 2
-    words = encode_text(text if len(text) <= PIECE_TEXT_CHARS else text[:half] + " " + text[-half:]).split()
-    if len(words) < SIMHASH_WORDS_MIN:
+    hashes = words.hashes if words.ends is None else words.hashes[~words.ends]
+    if len(hashes) < SIMHASH_WORDS_MIN:
         return 0
-    if len(words) > SIMHASH_WORDS_MAX:
-        words = words[: SIMHASH_WORDS_MAX // 2] + words[-SIMHASH_WORDS_MAX // 2 :]
-    mixed = (np.fromiter(map(crc32, words), dtype=np.uint64, count=len(words)) + np.uint64(1)) * MULTIPLIER
-    mixed ^= mixed >> np.uint64(29)
-    votes = np.unpackbits(mixed.astype("<u8").view(np.uint8).reshape(-1, 8), axis=1).sum(axis=0, dtype=np.int64)
-    return int.from_bytes(np.packbits(2 * votes > len(words)).tobytes(), "big") or 1
+    if len(hashes) > SIMHASH_WORDS_MAX:
+        half = SIMHASH_WORDS_MAX // 2
+        hashes = np.concatenate([hashes[:half], hashes[-half:]])
+    bits = np.unpackbits(hashes.astype("<u8", copy=False).view(np.uint8).reshape(-1, 8), axis=1)
+    votes = _ONES[: len(hashes)] @ bits.astype(np.float32)
+    return int.from_bytes(np.packbits(votes > len(hashes) / 2).tobytes(), "big") or 1
 
 
 def distance(one: int, two: int) -> int:
@@ -62,15 +111,12 @@ def distance(one: int, two: int) -> int:
     return (one ^ two).bit_count()
 
 
-def pieces(key: bytes, texts: Iterable[str]) -> tuple[int, ...]:
+def pieces(texts: Iterable[Words]) -> tuple[int, ...]:
     """Digests of the texts' pieces of about ten words, at most 128, from both ends of each text."""
     found: list[int] = []
-    half = PIECE_TEXT_CHARS // 2
-    for text in texts:
-        cut = text if len(text) <= PIECE_TEXT_CHARS else text[:half] + "\n" + text[-half:]
-        each = [words for words in map(str.split, PIECE_END.split(cut)) if len(words) >= PIECE_WORDS_MIN]
-        kept = each if len(each) <= PIECES_MAX else each[: PIECES_MAX // 2] + each[-PIECES_MAX // 2 :]
-        found += (_piece(key, words) for words in kept)
+    for words in texts:
+        each = _pieces(words)
+        found += each if len(each) <= PIECES_MAX else each[: PIECES_MAX // 2] + each[-PIECES_MAX // 2 :]
         if len(found) >= PIECES_MAX:
             break
     return tuple(dict.fromkeys(found[:PIECES_MAX]))
@@ -81,6 +127,33 @@ def is_strong(piece: int) -> bool:
     return bool(piece & 1)
 
 
-def _piece(key: bytes, words: list[str]) -> int:
-    made = digest(key, " ".join(words)[:PIECE_CHARS_MAX])
-    return made | 1 if len(words) >= STRONG_WORDS_MIN else made & ~1
+def _pieces(words: Words) -> list[int]:
+    """A piece's digest is a polynomial over its words' hashes, read off one running sum as in `router.features`."""
+    hashes, line_ends = words
+    count = len(hashes)
+    if count < PIECE_WORDS_MIN:
+        return []
+    is_end = hashes % PIECE_WORDS == 0
+    if line_ends is not None:
+        is_end |= line_ends
+        hashes = np.where(line_ends, np.uint64(0), hashes)
+    is_end[-1] = True
+    ends = is_end.nonzero()[0] + 1
+    starts = np.empty_like(ends)
+    starts[0], starts[1:] = 0, ends[:-1]
+    lengths = ends - starts
+    if line_ends is not None:
+        lengths -= line_ends[ends - 1]
+    kept = (lengths >= PIECE_WORDS_MIN).nonzero()[0]
+    starts, ends, lengths = starts[kept], ends[kept], lengths[kept]
+    running = np.empty(count + 1, dtype=np.uint64)
+    running[0] = 0
+    np.cumsum(hashes * _FORWARD[:count], out=running[1:])
+    found = (running[ends] - running[starts]) * _BACKWARD[starts]
+    found ^= found >> _SHIFT
+    found *= _REMIX
+    found ^= found >> _SHIFT_MORE
+    found |= _ONE
+    found -= lengths < STRONG_WORDS_MIN
+    made: list[int] = found.tolist()
+    return made

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from router.chat import Image, Text, ToolCall, ToolResult
-from router.guards.fingerprints import digest, pieces, simhash
+from router.guards.fingerprints import digest, mixed, pieces, simhash, words_of
 from router.guards.volatile import bare, normalised
 from router.prompt import is_tool_turn, text_of
 
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from router.chat import Message, Part, Request
+    from router.guards.fingerprints import Words
     from router.guards.volatile import Stamp
 
 TurnKind: TypeAlias = Literal["user", "tool", "other"]
 PREFIXES_MAX = 48
+PATTERN, BARE, TURN = 1, 2, 3
 HEAD_CHARS = 1_024
 # A longer text of arguments is not parsed to be put in order: it is taken as the model wrote it.
 ARGUMENTS_CHARS_MAX = 65_536
@@ -34,6 +36,7 @@ class Reading:
     newest turn, ``bare`` with every number and id out. ``turn`` is the newest turn alone, for a tool's the tool's name,
     arguments and result; ``call`` the name and arguments. ``prefixes`` stand for what the request begins with, after
     each of its last 48 messages, the last for all of it. ``head`` is 0 for a short turn. Sizes are characters.
+    ``words`` are those of a newest turn that a user wrote, where they were hashed as they stand; they are not kept.
     """
 
     whole: int
@@ -51,42 +54,48 @@ class Reading:
     said_chars: int
     is_error: bool
     is_opening: bool
+    words: Words | None = field(compare=False, repr=False)
 
 
 def reading_of(request: Request, key: bytes) -> Reading:
     """What guards remember of a request; linear in its text."""
     messages = [each for each in request.messages if each.role != "system"]
-    prefixes, mark = [], digest(key, request.model)
+    model = digest(key, request.model)
+    prefixes, mark = [], model
     for message in messages:
-        mark = digest(key, mark, message.role, *_words_of(message.parts))
+        mark = mixed(mark, digest(key, message.role, *_words_of(message.parts)))
         prefixes.append(mark)
     start = _newest_start(messages)
     newest = messages[start:]
     context = prefixes[start - 1] if start else 0
     calls = _calls_of(messages[start - 1]) if start else {}
     kind: TurnKind = "other" if not newest else "tool" if is_tool_turn(newest[-1]) else "user"
-    text = "\n".join(_turn_text(each, calls) for each in newest)
+    text = "\n".join([_turn_text(each, calls) for each in newest])
     plain, stamps = normalised(text)
-    images = _images_of(newest)
+    without = text if plain is text else bare(text)
+    images = digest(key, _images_of(newest))
+    turn = digest(key, plain)
     called = sorted(f"{name} {arguments}" for name, arguments in calls.values()) if kind == "tool" else []
     said = [each for each in messages if each.role == "assistant"][-4:]
     is_text = kind == "user" and len(text) > HEAD_CHARS
+    words = words_of(key, plain)
     return Reading(
-        whole=prefixes[-1] if prefixes else mark,
-        pattern=digest(key, "pattern", request.model, context, plain, images),
-        bare=digest(key, "bare", request.model, context, bare(text), images),
-        turn=digest(key, "turn", plain, images),
-        call=digest(key, "call", *called),
+        whole=mark,
+        pattern=mixed(PATTERN, model, context, turn, images),
+        bare=mixed(BARE, model, context, turn if without is plain else digest(key, without), images),
+        turn=mixed(TURN, turn, images),
+        call=digest(key, "call", *called) if called else 0,
         kind=kind,
-        near=simhash(plain),
+        near=simhash(words),
         head=digest(key, "head", request.model, text[:HEAD_CHARS]) if is_text else 0,
         stamps=stamps,
         prefixes=tuple(prefixes[-PREFIXES_MAX:]),
-        said=tuple(said_digest(key, each.parts) for each in said),
+        said=tuple([said_digest(key, each.parts) for each in said]),
         turn_chars=len(text),
         said_chars=chars_of(said[-1].parts) if said else 0,
         is_error=kind == "tool" and _is_error(newest),
         is_opening=not said,
+        words=words if plain is text and len(newest) == 1 and newest[0].role == "user" and kind == "user" else None,
     )
 
 
@@ -109,13 +118,15 @@ def answer_pieces(key: bytes, parts: Iterable[Part]) -> tuple[int, ...]:
             texts.append(part.text)
         elif isinstance(part, ToolCall):
             texts += _strings_in(part.arguments)
-    return pieces(key, texts)
+    return pieces([words_of(key, each) for each in texts])
 
 
-def prompt_pieces(request: Request, key: bytes) -> tuple[int, ...]:
+def prompt_pieces(request: Request, reading: Reading, key: bytes) -> tuple[int, ...]:
     """Digests of the pieces of what a conversation opens with: its newest user turn and its system prompt."""
-    texts = [text_of(each.parts) for each in reversed(request.messages) if each.role in ("user", "system")]
-    return pieces(key, texts[:3])
+    asked = [each for each in reversed(request.messages) if each.role in ("user", "system")][:3]
+    is_read = reading.words is not None and asked[0].role == "user"
+    texts = [words_of(key, text_of(each.parts)) for each in asked[is_read:]]
+    return pieces([reading.words, *texts] if is_read and reading.words is not None else texts)
 
 
 def canonical(arguments: str) -> str:
