@@ -47,6 +47,7 @@ class Book:
         self.answers: Bounded[int, Link] = Bounded(NODES_MAX)
         self.pieces: Bounded[int, Link] = Bounded(LINKS_MAX)
         self.heads: Bounded[int, Link] = Bounded(NODES_MAX)
+        self.templates: dict[int, tuple[int, ...]] = {}
 
     def fold(self, event: Event, bounds: Guards) -> None:
         """Take an event in; how fast repeats and dollars are forgotten is in the bounds."""
@@ -211,7 +212,7 @@ class Book:
     def _link(self, event: Done) -> None:
         """Remember whose words these are; what two lineages say is a phrase, and leads to neither."""
         for piece in event.pieces:
-            link = self.pieces.get(piece)
+            link = self.pieces.peek(piece)
             if link is None or self._is_kin(link.node, event):
                 self.pieces.put(piece, Link(event.node, event.cost_nanousd))
             else:

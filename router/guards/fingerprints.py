@@ -33,9 +33,7 @@ STRONG_WORDS_MIN: Final = 8
 LINE_END: Final = b"\x00"
 MASK: Final = (1 << 64) - 1
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
-_REMIX: Final = np.uint64(0xBF58476D1CE4E5B9)
-_SHIFT, _SHIFT_MORE = np.uint64(29), np.uint64(32)
-_ONE: Final = np.uint64(1)
+_SHIFT: Final = np.uint64(29)
 _ONES: Final = np.ones(SIMHASH_WORDS_MAX, dtype=np.float32)
 
 
@@ -47,7 +45,7 @@ def _powers(of: int) -> Hashes:
 
 
 _FORWARD: Final = _powers(0xD1342543DE82EF95)
-_BACKWARD: Final = _powers(pow(0xD1342543DE82EF95, -1, 1 << 64))
+_BACKWARD: Final[list[int]] = _powers(pow(0xD1342543DE82EF95, -1, 1 << 64)).tolist()
 
 
 class Words(NamedTuple):
@@ -130,30 +128,22 @@ def is_strong(piece: int) -> bool:
 def _pieces(words: Words) -> list[int]:
     """A piece's digest is a polynomial over its words' hashes, read off one running sum as in `router.features`."""
     hashes, line_ends = words
-    count = len(hashes)
-    if count < PIECE_WORDS_MIN:
+    if len(hashes) < PIECE_WORDS_MIN:
         return []
     is_end = hashes % PIECE_WORDS == 0
     if line_ends is not None:
         is_end |= line_ends
         hashes = np.where(line_ends, np.uint64(0), hashes)
     is_end[-1] = True
-    ends = is_end.nonzero()[0] + 1
-    starts = np.empty_like(ends)
-    starts[0], starts[1:] = 0, ends[:-1]
-    lengths = ends - starts
-    if line_ends is not None:
-        lengths -= line_ends[ends - 1]
-    kept = (lengths >= PIECE_WORDS_MIN).nonzero()[0]
-    starts, ends, lengths = starts[kept], ends[kept], lengths[kept]
-    running = np.empty(count + 1, dtype=np.uint64)
-    running[0] = 0
-    np.cumsum(hashes * _FORWARD[:count], out=running[1:])
-    found = (running[ends] - running[starts]) * _BACKWARD[starts]
-    found ^= found >> _SHIFT
-    found *= _REMIX
-    found ^= found >> _SHIFT_MORE
-    found |= _ONE
-    found -= lengths < STRONG_WORDS_MIN
-    made: list[int] = found.tolist()
-    return made
+    ends = is_end.nonzero()[0]
+    sums = (hashes * _FORWARD[: len(hashes)]).cumsum().take(ends).tolist()
+    blanks = [0] * len(ends) if line_ends is None else line_ends.take(ends).tolist()
+    found: list[int] = []
+    start = before = 0
+    for end, total, is_blank in zip(ends.tolist(), sums, blanks, strict=True):
+        length = end + 1 - start - is_blank
+        if length >= PIECE_WORDS_MIN:
+            made = mixed(((total - before) * _BACKWARD[start]) & MASK)
+            found.append(made | 1 if length >= STRONG_WORDS_MIN else made & ~1)
+        start, before = end + 1, total
+    return found

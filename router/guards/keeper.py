@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from router.errors import BudgetStoreUnavailableError
 from router.guards.book import Book
 from router.guards.events import Asked, Done, Event, Ruled
-from router.guards.fingerprints import digest
+from router.guards.fingerprints import digest, simhash, words_of
 from router.guards.kinship import place_of
 from router.guards.ladder import RUNGS, TOUCH_EVERY_MS, Action, gate_of, next_quiet_ms, rung_of
 from router.guards.reading import answer_pieces, chars_of, reading_of, said_digest
@@ -201,7 +201,8 @@ class Keeper:
             turn=reading.turn,
             call=reading.call,
             kind=reading.kind,
-            near=reading.near,
+            # What opens a conversation is near to nothing yet.
+            near=simhash(words_of(key, reading.plain)) if place.parent else 0,
             head=reading.head,
             turn_chars=place.new_chars,
             said_chars=reading.said_chars,

@@ -98,7 +98,7 @@ def _grown(book: Book, reading: Reading, now_ms: int) -> tuple[int, Node, int] |
 
 
 def _begun(book: Book, reading: Reading, request: Request, key: bytes, ticket: Ticket | None, now_ms: int) -> Place:
-    parent = _author(book, reading, request, key, now_ms)
+    parent = _author(book, request, key, now_ms)
     depth = 0 if parent is None else parent.depth + 1
     if ticket is not None and (parent is None or ticket.depth + 1 >= depth):
         return Place(ticket.root, 0, ticket.depth + 1, is_agent=True, is_fast=False, new_chars=reading.turn_chars)
@@ -108,12 +108,12 @@ def _begun(book: Book, reading: Reading, request: Request, key: bytes, ticket: T
     return Place(root, 0, 0, is_agent=False, is_fast=False, new_chars=reading.turn_chars)
 
 
-def _author(book: Book, reading: Reading, request: Request, key: bytes, now_ms: int) -> Node | None:
+def _author(book: Book, request: Request, key: bytes, now_ms: int) -> Node | None:
     """The deepest node whose answer, given moments ago, stands in what this conversation opens with."""
     if not len(book.pieces):
         return None
     counts: dict[int, int] = {}
-    for piece in prompt_pieces(request, reading, key):
+    for piece in prompt_pieces(request, key, book.templates):
         link = book.pieces.get(piece)
         if link is not None and link.node:
             counts[link.node] = counts.get(link.node, 0) + (PIECES_MIN if is_strong(piece) else 1)

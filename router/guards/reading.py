@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from router.chat import Image, Text, ToolCall, ToolResult
-from router.guards.fingerprints import digest, mixed, pieces, simhash, words_of
+from router.guards.fingerprints import PIECES_MAX, digest, mixed, pieces, words_of
 from router.guards.volatile import bare, normalised
 from router.prompt import is_tool_turn, text_of
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from router.chat import Message, Part, Request
-    from router.guards.fingerprints import Words
     from router.guards.volatile import Stamp
 
 TurnKind: TypeAlias = Literal["user", "tool", "other"]
 PREFIXES_MAX = 48
+OPENING_TURNS_MAX = 3
+TEMPLATES_MAX = 1_024
 PATTERN, BARE, TURN = 1, 2, 3
 HEAD_CHARS = 1_024
 # A longer text of arguments is not parsed to be put in order: it is taken as the model wrote it.
@@ -36,7 +37,7 @@ class Reading:
     newest turn, ``bare`` with every number and id out. ``turn`` is the newest turn alone, for a tool's the tool's name,
     arguments and result; ``call`` the name and arguments. ``prefixes`` stand for what the request begins with, after
     each of its last 48 messages, the last for all of it. ``head`` is 0 for a short turn. Sizes are characters.
-    ``words`` are those of a newest turn that a user wrote, where they were hashed as they stand; they are not kept.
+    ``plain`` is the newest turn without its times and counters: it is not kept.
     """
 
     whole: int
@@ -45,7 +46,6 @@ class Reading:
     turn: int
     call: int
     kind: TurnKind
-    near: int
     head: int
     stamps: tuple[Stamp, ...]
     prefixes: tuple[int, ...]
@@ -54,7 +54,7 @@ class Reading:
     said_chars: int
     is_error: bool
     is_opening: bool
-    words: Words | None = field(compare=False, repr=False)
+    plain: str = field(compare=False, repr=False)
 
 
 def reading_of(request: Request, key: bytes) -> Reading:
@@ -78,7 +78,6 @@ def reading_of(request: Request, key: bytes) -> Reading:
     called = sorted(f"{name} {arguments}" for name, arguments in calls.values()) if kind == "tool" else []
     said = [each for each in messages if each.role == "assistant"][-4:]
     is_text = kind == "user" and len(text) > HEAD_CHARS
-    words = words_of(key, plain)
     return Reading(
         whole=mark,
         pattern=mixed(PATTERN, model, context, turn, images),
@@ -86,7 +85,6 @@ def reading_of(request: Request, key: bytes) -> Reading:
         turn=mixed(TURN, turn, images),
         call=digest(key, "call", *called) if called else 0,
         kind=kind,
-        near=simhash(words),
         head=digest(key, "head", request.model, text[:HEAD_CHARS]) if is_text else 0,
         stamps=stamps,
         prefixes=tuple(prefixes[-PREFIXES_MAX:]),
@@ -95,7 +93,7 @@ def reading_of(request: Request, key: bytes) -> Reading:
         said_chars=chars_of(said[-1].parts) if said else 0,
         is_error=kind == "tool" and _is_error(newest),
         is_opening=not said,
-        words=words if plain is text and len(newest) == 1 and newest[0].role == "user" and kind == "user" else None,
+        plain=plain,
     )
 
 
@@ -121,12 +119,25 @@ def answer_pieces(key: bytes, parts: Iterable[Part]) -> tuple[int, ...]:
     return pieces([words_of(key, each) for each in texts])
 
 
-def prompt_pieces(request: Request, reading: Reading, key: bytes) -> tuple[int, ...]:
-    """Digests of the pieces of what a conversation opens with: its newest user turn and its system prompt."""
-    asked = [each for each in reversed(request.messages) if each.role in ("user", "system")][:3]
-    is_read = reading.words is not None and asked[0].role == "user"
-    texts = [words_of(key, text_of(each.parts)) for each in asked[is_read:]]
-    return pieces([reading.words, *texts] if is_read and reading.words is not None else texts)
+def prompt_pieces(request: Request, key: bytes, templates: dict[int, tuple[int, ...]]) -> Iterable[int]:
+    """Digests of the pieces of what a conversation opens with: its newest user turn and its system prompt.
+
+    System prompts come again and again, so ``templates`` keeps the pieces of some of them, by their digest.
+    """
+    found: list[int] = []
+    for each in [each for each in reversed(request.messages) if each.role in ("user", "system")][:OPENING_TURNS_MAX]:
+        text = text_of(each.parts)
+        if each.role == "user":
+            found += pieces([words_of(key, text)])
+            continue
+        name = digest(key, text)
+        known = templates.get(name)
+        if known is None:
+            if len(templates) >= TEMPLATES_MAX:
+                templates.clear()
+            known = templates[name] = pieces([words_of(key, text)])
+        found += known
+    return found[:PIECES_MAX]
 
 
 def canonical(arguments: str) -> str:
