@@ -122,12 +122,10 @@ class Book:
 
     def _asked(self, event: Asked, bounds: Guards) -> None:
         now_ms, expected = event.time_ms, event.expected_nanousd
+        root = self.root(event.root)
         if event.is_agent:
-            root = self.root(event.root)
             root.agents += 1
             root.depth = max(root.depth, event.depth)
-        else:
-            root = self.root(event.root)
         root.hour.add(expected, now_ms)
         self._pour(event.root, event.session, expected, now_ms, bounds)
         node = self.next_node(event)
@@ -140,20 +138,25 @@ class Book:
             self.pattern(before.opening).went_on += 1
         if event.head:
             self.heads.put(event.head, Link(event.whole, node.spent_nanousd))
-        for digest_ in (event.pattern, event.bare):
-            self._again(self.pattern(digest_), event, bounds.repeats_max / bounds.window_ms)
+        per_ms = bounds.repeats_max / bounds.window_ms
+        self._again(self.pattern(event.pattern), event, per_ms)
+        if event.bare:
+            self._again(self.pattern(event.bare), event, per_ms)
         for who in (event.owner, event.team):
             if who:
                 owner = self.owner(who, now_ms)
                 owner.hour.add(expected, now_ms)
                 owner.day.add(expected, now_ms)
-        owner = self.owner(event.owner, now_ms)
+                if who == event.owner:
+                    self._tried(owner, event)
+
+    def _tried(self, owner: Owner, event: Asked) -> None:
         owner.attempts += 1
         if event.is_retry:
             owner.retries += 1
             owner.retries_left = max(owner.retries_left - 1, 0.0)
         elif not event.is_over:
-            owner.fresh.add(expected, now_ms)
+            owner.fresh.add(event.expected_nanousd, event.time_ms)
 
     def _pour(self, root: int, session: int, nanousd: int, now_ms: int, bounds: Guards) -> None:
         """Into the dollars an hour of the lineage and of the session, where the policy bounds them."""

@@ -336,7 +336,8 @@ def team_of(salt: bytes, team: str) -> int:
 
 def _scopes(event: Asked) -> Iterable[str]:
     yield scope_id_of("pattern", event.pattern)
-    yield scope_id_of("pattern", event.bare)
+    if event.bare:
+        yield scope_id_of("pattern", event.bare)
     yield scope_id_of("lineage", event.root)
     yield scope_id_of("key", event.owner)
     if event.session:

@@ -34,10 +34,10 @@ class Reading:
     """The digests of one request.
 
     ``whole`` stands for all of it but the system prompt; ``pattern`` for the same with times and counters out of the
-    newest turn, ``bare`` with every number and id out. ``turn`` is the newest turn alone, for a tool's the tool's name,
-    arguments and result; ``call`` the name and arguments. ``prefixes`` stand for what the request begins with, after
-    each of its last 48 messages, the last for all of it. ``head`` is 0 for a short turn. Sizes are characters.
-    ``plain`` is the newest turn without its times and counters: it is not kept.
+    newest turn, ``bare`` with every number and id out, 0 where it has none. ``turn`` is the newest turn alone, for a
+    tool's the tool's name, arguments and result; ``call`` the name and arguments. ``prefixes`` stand for what the
+    request begins with, after each of its last 48 messages, the last for all of it. ``head`` is 0 for a short turn.
+    Sizes are characters. ``plain`` is the newest turn without its times and counters: it is not kept.
     """
 
     whole: int
@@ -81,7 +81,7 @@ def reading_of(request: Request, key: bytes) -> Reading:
     return Reading(
         whole=mark,
         pattern=mixed(PATTERN, model, context, turn, images),
-        bare=mixed(BARE, model, context, turn if without is plain else digest(key, without), images),
+        bare=0 if without is plain else mixed(BARE, model, context, digest(key, without), images),
         turn=mixed(TURN, turn, images),
         call=digest(key, "call", *called) if called else 0,
         kind=kind,

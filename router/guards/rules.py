@@ -137,7 +137,7 @@ def _repeats(book: Book, event: Asked, bounds: Guards, floor: int) -> Iterator[F
                 0 if is_daily else floor,
             )
             return
-    bare = book.patterns.get(event.bare)
+    bare = book.patterns.get(event.bare) if event.bare else None
     most = SAME_SAID_FACTOR * bounds.repeats_max
     if bare is not None and bare.same_said >= most and bare.lately.now(now_ms, per_ms) + 1 > bounds.repeats_max:
         yield Finding(

@@ -79,10 +79,17 @@ class Bounded(Generic[Key, Record]):
         self._records[key] = record
         self._records.move_to_end(key)
         if len(self._records) > self.size:
-            oldest = islice(self._records.items(), EVICT_FROM)
-            cheapest, _ = min(((each, one.spent_nanousd) for each, one in oldest if each != key), key=lambda it: it[1])
-            del self._records[cheapest]
+            self._let_go(key)
         return record
+
+    def _let_go(self, key: Key) -> None:
+        """Of the cheapest of those that were longest unused, whatever ``key`` has spent."""
+        cheapest, least = key, math.inf
+        for each, record in islice(self._records.items(), EVICT_FROM):
+            spent = record.spent_nanousd
+            if spent < least and each != key:
+                cheapest, least = each, spent
+        del self._records[cheapest]
 
     def drop(self, key: Key) -> None:
         """Forget it, if it is there."""
