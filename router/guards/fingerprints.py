@@ -26,14 +26,16 @@ TEXT_CHARS_MAX: Final = 16_384
 # Where a piece ends depends on its last word alone, so a text is cut alike wherever it is pasted (content-defined
 # chunking; Muthitacharoen et al., LBFS, SOSP 2001, with a word's hash in place of a rolling one); a line's end ends one
 # too.
-PIECE_WORDS: Final = np.uint64(10)
+WORDS_OF_PIECE: Final = 10
+PIECE_WORDS: Final = np.uint64(WORDS_OF_PIECE)
 PIECE_WORDS_MIN: Final = 4
 # So long a piece is no phrase that two authors share by chance: the last bit of its digest says so.
 STRONG_WORDS_MIN: Final = 8
 LINE_END: Final = b"\x00"
 MASK: Final = (1 << 64) - 1
-_MIX: Final = np.uint64(0x9E3779B97F4A7C15)
-_SHIFT: Final = np.uint64(29)
+MIX, MULTIPLIER, SHIFT = 0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 29
+_MIX: Final = np.uint64(MIX)
+_SHIFT: Final = np.uint64(SHIFT)
 _ONES: Final = np.ones(SIMHASH_WORDS_MAX, dtype=np.float32)
 
 
@@ -44,8 +46,12 @@ def _powers(of: int) -> Hashes:
     return np.multiply.accumulate(powers)
 
 
-_FORWARD: Final = _powers(0xD1342543DE82EF95)
-_BACKWARD: Final[list[int]] = _powers(pow(0xD1342543DE82EF95, -1, 1 << 64)).tolist()
+_FORWARD: Final = _powers(MULTIPLIER)
+_BACKWARD: Final[list[int]] = _powers(pow(MULTIPLIER, -1, 1 << 64)).tolist()
+
+
+# In a text of fewer words Python is done before numpy has begun.
+SHORT_WORDS: Final = 40
 
 
 class Words(NamedTuple):
@@ -70,22 +76,27 @@ def mixed(*numbers: int) -> int:
     made = 0
     for number in numbers:
         made = ((made ^ number) * 0xBF58476D1CE4E5B9) & MASK
-        made ^= made >> 29
+        made ^= made >> SHIFT
     return made
 
 
 def words_of(key: bytes, text: str) -> Words:
     """Hash the words between white space; of a long text 8,192 characters from both ends."""
-    half = TEXT_CHARS_MAX // 2
-    data = encode_text(text if len(text) <= TEXT_CHARS_MAX else text[:half] + "\n" + text[-half:])
-    has_lines = b"\n" in data
-    words = (data.replace(b"\n", b" \x00 ") if has_lines else data).split()
+    words, has_lines = _split(text)
     hashes = np.fromiter(map(crc32, words), dtype=np.uint64, count=len(words))
     ends = hashes == crc32(LINE_END) if has_lines else None
     hashes ^= np.uint64(int.from_bytes(key[:8], "big"))
     hashes *= _MIX
     hashes ^= hashes >> _SHIFT
     return Words(hashes, ends)
+
+
+def _split(text: str) -> tuple[list[bytes], bool]:
+    """The words, line ends among them, and whether there are any."""
+    half = TEXT_CHARS_MAX // 2
+    data = encode_text(text if len(text) <= TEXT_CHARS_MAX else text[:half] + "\n" + text[-half:])
+    has_lines = b"\n" in data
+    return (data.replace(b"\n", b" \x00 ") if has_lines else data).split(), has_lines
 
 
 def simhash(words: Words) -> int:
@@ -109,11 +120,11 @@ def distance(one: int, two: int) -> int:
     return (one ^ two).bit_count()
 
 
-def pieces(texts: Iterable[Words]) -> tuple[int, ...]:
+def pieces(key: bytes, texts: Iterable[str]) -> tuple[int, ...]:
     """Digests of the texts' pieces of about ten words, at most 128, from both ends of each text."""
     found: list[int] = []
-    for words in texts:
-        each = _pieces(words)
+    for text in texts:
+        each = pieces_of(key, text)
         found += each if len(each) <= PIECES_MAX else each[: PIECES_MAX // 2] + each[-PIECES_MAX // 2 :]
         if len(found) >= PIECES_MAX:
             break
@@ -125,11 +136,42 @@ def is_strong(piece: int) -> bool:
     return bool(piece & 1)
 
 
+def pieces_of(key: bytes, text: str, short_words: int = SHORT_WORDS) -> list[int]:
+    """Digests of one text's pieces, in order."""
+    words, has_lines = _split(text)
+    if len(words) < PIECE_WORDS_MIN:
+        return []
+    return (
+        _short_pieces(key, words, LINE_END if has_lines else None)
+        if len(words) < short_words
+        else _pieces(words_of(key, text))
+    )
+
+
+def _short_pieces(key: bytes, words: list[bytes], line_end: bytes | None) -> list[int]:
+    secret = int.from_bytes(key[:8], "big")
+    found: list[int] = []
+    total = length = 0
+    last = len(words) - 1
+    power = 1
+    for index, word in enumerate(words):
+        is_blank = word == line_end
+        if not is_blank:
+            made = ((crc32(word) ^ secret) * MIX) & MASK
+            made ^= made >> SHIFT
+            total += made * power
+            length += 1
+        power = power * MULTIPLIER & MASK
+        if is_blank or made % WORDS_OF_PIECE == 0 or index == last:
+            if length >= PIECE_WORDS_MIN:
+                found.append(_closed(total & MASK, length))
+            total, length, power = 0, 0, 1
+    return found
+
+
 def _pieces(words: Words) -> list[int]:
     """A piece's digest is a polynomial over its words' hashes, read off one running sum as in `router.features`."""
     hashes, line_ends = words
-    if len(hashes) < PIECE_WORDS_MIN:
-        return []
     is_end = hashes % PIECE_WORDS == 0
     if line_ends is not None:
         is_end |= line_ends
@@ -143,7 +185,11 @@ def _pieces(words: Words) -> list[int]:
     for end, total, is_blank in zip(ends.tolist(), sums, blanks, strict=True):
         length = end + 1 - start - is_blank
         if length >= PIECE_WORDS_MIN:
-            made = mixed(((total - before) * _BACKWARD[start]) & MASK)
-            found.append(made | 1 if length >= STRONG_WORDS_MIN else made & ~1)
+            found.append(_closed(((total - before) * _BACKWARD[start]) & MASK, length))
         start, before = end + 1, total
     return found
+
+
+def _closed(polynomial: int, length: int) -> int:
+    made = mixed(polynomial)
+    return made | 1 if length >= STRONG_WORDS_MIN else made & ~1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from router.chat import Image, Text, ToolCall, ToolResult
-from router.guards.fingerprints import PIECES_MAX, digest, mixed, pieces, words_of
+from router.guards.fingerprints import PIECES_MAX, digest, mixed, pieces
 from router.guards.volatile import bare, normalised
 from router.prompt import is_tool_turn, text_of
 
@@ -116,7 +116,7 @@ def answer_pieces(key: bytes, parts: Iterable[Part]) -> tuple[int, ...]:
             texts.append(part.text)
         elif isinstance(part, ToolCall):
             texts += _strings_in(part.arguments)
-    return pieces([words_of(key, each) for each in texts])
+    return pieces(key, texts)
 
 
 def prompt_pieces(request: Request, key: bytes, templates: dict[int, tuple[int, ...]]) -> Iterable[int]:
@@ -128,14 +128,14 @@ def prompt_pieces(request: Request, key: bytes, templates: dict[int, tuple[int, 
     for each in [each for each in reversed(request.messages) if each.role in ("user", "system")][:OPENING_TURNS_MAX]:
         text = text_of(each.parts)
         if each.role == "user":
-            found += pieces([words_of(key, text)])
+            found += pieces(key, [text])
             continue
         name = digest(key, text)
         known = templates.get(name)
         if known is None:
             if len(templates) >= TEMPLATES_MAX:
                 templates.clear()
-            known = templates[name] = pieces([words_of(key, text)])
+            known = templates[name] = pieces(key, [text])
         found += known
     return found[:PIECES_MAX]
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.leak_agents import prose
-from router.guards.fingerprints import Words, distance, is_strong, mixed, pieces, words_of
 from router.guards.fingerprints import digest as keyed
+from router.guards.fingerprints import distance, is_strong, mixed, pieces, pieces_of, words_of
 from router.guards.fingerprints import simhash as simhash_of
 
 KEY = b"k" * 32
@@ -15,10 +15,6 @@ KEY = b"k" * 32
 
 def simhash(text: str) -> int:
     return simhash_of(words_of(KEY, text))
-
-
-def words(*texts: str) -> list[Words]:
-    return [words_of(KEY, text) for text in texts]
 
 
 def test_one_word_of_many_moves_few_bits_and_another_text_moves_many() -> None:
@@ -35,34 +31,34 @@ def test_short_texts_have_no_fingerprint() -> None:
 def test_an_answer_is_found_wherever_it_is_pasted() -> None:
     answer = prose(random.Random(3), 120)
     pasted = f"{prose(random.Random(4), 37)} Your task:\n  {answer}\nDo it. {prose(random.Random(5), 23)}"
-    shared = set(pieces(words(answer))) & set(pieces(words(pasted)))
+    shared = set(pieces(KEY, [answer])) & set(pieces(KEY, [pasted]))
     assert len(shared) >= 2
-    assert not set(pieces(words(answer))) & set(pieces(words(prose(random.Random(6), 200))))
+    assert not set(pieces(KEY, [answer])) & set(pieces(KEY, [prose(random.Random(6), 200)]))
 
 
 @given(st.lists(st.text(max_size=300), max_size=5))
 def test_pieces_are_bounded(texts: list[str]) -> None:
-    assert len(pieces(words(*texts))) <= 128
+    assert len(pieces(KEY, texts)) <= 128
 
 
 def test_lines_end_pieces_and_count_as_no_words() -> None:
     answer = prose(random.Random(7), 60)
-    assert set(pieces(words(answer))) <= set(pieces(words(f"{prose(random.Random(8), 9)}\n{answer}\n\n \nAnd now?")))
+    assert set(pieces(KEY, [answer])) <= set(pieces(KEY, [f"{prose(random.Random(8), 9)}\n{answer}\n\n \nAnd now?"]))
     assert simhash(answer) == simhash(answer.replace(" ", " \n"))
-    assert pieces(words("a list of\nshort lines\n\nsays nothing")) == ()
+    assert pieces(KEY, ["a list of\nshort lines\n\nsays nothing"]) == ()
 
 
 def test_a_piece_says_whether_it_is_long_and_whose_it_is() -> None:
-    short, long = pieces(words("four words stand here")), pieces(words("\n".join(("no end at all",) * 3)))
+    short, long = pieces(KEY, ["four words stand here"]), pieces(KEY, ["\n".join(("no end at all",) * 3)])
     assert [is_strong(each) for each in short] == [False]
     assert len(long) == 1, "the same piece thrice is one"
-    whole = [piece for seed in range(20) for piece in pieces(words(prose(random.Random(seed), 9)))]
+    whole = [piece for seed in range(20) for piece in pieces(KEY, [prose(random.Random(seed), 9)])]
     assert any(map(is_strong, whole))
-    assert pieces([words_of(b"j" * 32, "four words stand here")]) != short
+    assert pieces(b"j" * 32, ["four words stand here"]) != short
 
 
 def test_the_order_of_words_makes_another_piece() -> None:
-    assert pieces(words("the cat saw the dog\n")) != pieces(words("the dog saw the cat\n"))
+    assert pieces(KEY, ["the cat saw the dog\n"]) != pieces(KEY, ["the dog saw the cat\n"])
 
 
 def test_mixed_digests_depend_on_each_number_and_its_place() -> None:
@@ -71,16 +67,22 @@ def test_mixed_digests_depend_on_each_number_and_its_place() -> None:
     assert 0 <= mixed(*numbers) < 2**64
 
 
+@given(st.lists(st.sampled_from(["one", "two", "\n", " ", "\x00", "a longer word", "\u00e9"]), max_size=120))
+def test_short_and_long_texts_are_cut_alike(words: list[str]) -> None:
+    text = " ".join(words)
+    assert pieces_of(KEY, text, short_words=10**6) == pieces_of(KEY, text, short_words=0)
+
+
 @given(st.text(max_size=40), st.text(alphabet="a \n\x00\u00e9", max_size=400))
 def test_nothing_in_a_text_can_make_it_fail(start: str, rest: str) -> None:
     made = words_of(KEY, start + rest)
     assert 0 <= simhash_of(made) < 2**64
-    assert all(0 <= piece < 2**64 for piece in pieces([made]))
+    assert all(0 <= piece < 2**64 for piece in pieces(KEY, [start + rest]))
 
 
 def test_the_longest_text_is_read() -> None:
     assert len(words_of(KEY, "\n" * 40_000).hashes) <= 16_386
-    assert pieces(words("a\n" * 40_000)) == ()
+    assert pieces(KEY, ["a\n" * 40_000]) == ()
 
 
 def test_digests_depend_on_key_parts_and_their_bounds() -> None:
