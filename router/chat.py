@@ -149,7 +149,8 @@ class Request:
 
     ``output_tokens_max`` is what the caller asked for, None when it left the limit to us. ``extra`` holds fields that
     Tollgate does not interpret and that only a same-wire vendor can be given. ``body_bytes`` is the size as received:
-    a byte-level token covers at least one byte, so it bounds the text's tokens.
+    a byte-level token covers at least one byte, so it bounds the text's tokens. ``rewritten`` holds, for each message
+    that was trimmed, what its texts have become, None for one that is gone: a body that passes through is told so.
     """
 
     surface: Surface
@@ -169,6 +170,7 @@ class Request:
     wants_stream_usage: bool = False
     end_user: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
+    rewritten: Mapping[int, tuple[str | None, ...]] = field(default_factory=dict)
 
     images: tuple[Image, ...] = field(init=False, compare=False, repr=False)
     """Every image of every message, tool results included, in order: asked for by each candidate, so found once."""

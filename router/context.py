@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from router.policy import ContextBound, PolicyModel
     from router.prompt import Sizes
+    from router.trim import Trim
 
 Part: TypeAlias = Literal["system", "tools", "history", "results", "question", "other"]
 PARTS: tuple[Part, ...] = ("system", "tools", "history", "results", "question", "other")
@@ -54,21 +55,39 @@ def context_of(model: PolicyModel, sizes: Sizes, input_tokens: int) -> Mapping[s
     return {**tokens, "other": input_tokens - sum(tokens.values())}
 
 
-def require_within(bounds: Iterable[ContextBound], context: Mapping[str, int]) -> ContextOver | None:
-    """The lowest bound that is passed and only warns; None where none is. Raises ContextLengthExceededError."""
+def trims_to(bounds: Iterable[ContextBound], input_tokens: int) -> ContextBound | None:
+    """The lowest bound that is passed and that the input is trimmed to; None where none is."""
+    passed = [each for each in bounds if each.when_exceeded == "trim" and input_tokens > each.input_tokens_max]
+    return min(passed, key=lambda each: each.input_tokens_max, default=None)
+
+
+def require_within(
+    bounds: Iterable[ContextBound], context: Mapping[str, int], trim: Trim | None = None
+) -> ContextOver | None:
+    """The lowest bound that is passed and only warns; None where none is. Raises ContextLengthExceededError.
+
+    ``trim`` is what was taken out already.
+    """
     tokens = sum(context.values())
     over = sorted((each for each in bounds if tokens > each.input_tokens_max), key=lambda each: each.input_tokens_max)
     for each in over:
-        if each.when_exceeded == "reject":
-            raise _refusal_of(each, tokens, context)
+        if each.when_exceeded != "warn":
+            raise _refusal_of(each, tokens, context, trim)
     return ContextOver(tokens, over[0].input_tokens_max, over[0].of) if over else None
 
 
-def _refusal_of(bound: ContextBound, tokens: int, context: Mapping[str, int]) -> ContextLengthExceededError:
+def _refusal_of(
+    bound: ContextBound, tokens: int, context: Mapping[str, int], trim: Trim | None
+) -> ContextLengthExceededError:
     largest = sorted(((size, part) for part, size in context.items() if size), reverse=True)
     parts = ", ".join(f"{part} {size:,}" for size, part in largest)
+    data = {"input_tokens": tokens, "input_tokens_max": bound.input_tokens_max, "context": dict(context)}
+    trimmed = ""
+    if trim is not None:
+        trimmed = f" after {len(trim.cuts):,} of {trim.chunks:,} retrieved chunks were taken out"
+        data |= {"chunks": trim.chunks, "chunks_cut": len(trim.cuts)}
     return ContextLengthExceededError(
-        f"about {tokens:,} input tokens; {bound.of} allows {bound.input_tokens_max:,} ({parts})",
+        f"about {tokens:,} input tokens{trimmed}; {bound.of} allows {bound.input_tokens_max:,} ({parts})",
         param="messages",
-        data={"input_tokens": tokens, "input_tokens_max": bound.input_tokens_max, "context": dict(context)},
+        data=data,
     )

@@ -10,7 +10,7 @@ from router.ask import ask_of
 from router.calibration import NO_CALIBRATIONS
 from router.cascade import bar_of
 from router.catalog import expected_cost_nanousd
-from router.context import context_of, require_within
+from router.context import context_of, require_within, trims_to
 from router.decision import Candidate, Choice, Decision, choose, explained
 from router.eligibility import Circumstances, check_model, matching_rules
 from router.errors import ContextLengthExceededError, NoEligibleModelError
@@ -18,6 +18,7 @@ from router.features import features_of
 from router.promise import footing_of
 from router.prompt import prompt_view_of, sizes_of
 from router.token_priors import input_tokens_of, output_tokens_of
+from router.trim import cut_out, trim_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from router.promise import Footing
     from router.prompt import Sizes
     from router.quality import QualityModel, Scores
+    from router.trim import Trim
 
 # A thinking model spends output tokens before its first visible word: the default limit is stretched for it.
 THINKING_OUTPUT_FACTOR = 4
@@ -168,11 +170,13 @@ def decide(
     decision_id: str,
     warm: Mapping[str, int] = NOTHING_WARM,
     calibrations: Calibrations = NO_CALIBRATIONS,
+    trim: Trim | None = None,
 ) -> Decision:
     """Score the prompt, weigh every model, choose the cheapest that keeps the tolerance.
 
     ``warm`` says how many tokens of the request's beginning each model's vendor is known to have in its prompt cache.
-    ``calibrations`` are the workloads' own, of which the most specific one counts.
+    ``calibrations`` are the workloads' own, of which the most specific one counts. Where the policy trims the input,
+    everything is decided for what `Decision.trim` leaves of it; with ``trim`` that has been done.
 
     Raises ModelNotFoundError, ModelNotAllowedError, UnknownQualityTierError and TierNotAllowedError for what was asked,
     ContextLengthExceededError and NoEligibleModelError where nothing may serve.
@@ -188,7 +192,17 @@ def decide(
     seen = circumstances_of(request, caller, terms, ask, sizes, weights[policy.premium].input_tokens, scores.support)
     rules = matching_rules(policy, caller, seen)
     context = context_of(policy.premium_model, sizes, seen.input_tokens)
-    over = require_within(bounds_of(policy, rules), context)
+    bounds = bounds_of(policy, rules)
+    bound = trims_to(bounds, seen.input_tokens) if bounds and trim is None else None
+    if bound is not None:
+        found = trim_of(request, policy.premium_model, sizes, seen.input_tokens, bound)
+        left = cut_out(request, found.cuts)
+        made = decide(
+            left, caller, terms, policy, quality,
+            decision_id=decision_id, warm=warm, calibrations=calibrations, trim=found,
+        )  # fmt: skip
+        return replace(made, trim=replace(found, saved_nanousd=_saved_by(made, weights[made.model], policy)))
+    over = require_within(bounds, context, trim)
     tolerance = tolerance_of(ask, rules)
     own = calibration_of(calibrations, caller, seen, rules) if calibrations else None
     learned = calibrations.adjustment_of(own, caller.key_id) if calibrations else None
@@ -206,6 +220,13 @@ def decide(
     )
     made = decision_of(decision_id, weighed, choice, footing, ask, tolerance, rules, features, context, policy, quality)
     return made if over is None else replace(made, context_over=over)
+
+
+def _saved_by(made: Decision, before: Weights, policy: Policy) -> int:
+    """What the tokens that were taken out would have cost at the chosen model, its context tiers and cache known."""
+    after, prices = made.candidate(made.model), policy.models[made.model].prices
+    cost_before = expected_cost_nanousd(prices, before.input_tokens, before.cached_tokens, 0, 0)
+    return cost_before - expected_cost_nanousd(prices, after.input_tokens, after.cached_tokens, 0, 0)
 
 
 def bounds_of(policy: Policy, rules: Sequence[Rule]) -> list[ContextBound]:

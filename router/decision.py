@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from router.cascade import Bar
     from router.context import ContextOver
     from router.policy import Cascade
+    from router.trim import Trim
 
 Reason: TypeAlias = Literal[
     "cheapest_within_tolerance",  # a cheaper model's predicted loss is within the threshold
@@ -77,7 +78,7 @@ class Decision:
     models that the budgets had no room for, where that changed the choice. ``shifts``: the log-odds
     by which labels moved each model's quality; ``feedback`` names the version that had a part in them, and ``alarm``
     says why feedback took the promise away. ``context`` has the input tokens by part, ``context_over`` the bound on
-    them that was passed where that only warns.
+    them that was passed where that only warns, ``trim`` what was taken out for a bound's sake.
     """
 
     decision_id: str
@@ -112,11 +113,17 @@ class Decision:
     alarm: str | None = None
     context: Mapping[str, int] = field(default_factory=dict)
     context_over: ContextOver | None = None
+    trim: Trim | None = None
 
     @property
     def context_warning(self) -> str | None:
         """What the caller is told of a bound that was passed."""
-        over = self.context_over
+        over, trim = self.context_over, self.trim
+        if trim is not None:
+            cut = f"{len(trim.cuts)} of {trim.chunks} chunks cut"
+            return (
+                f"{trim.input_tokens_before} input tokens of {trim.input_tokens_max}: {cut}, {trim.input_tokens} left"
+            )
         return None if over is None else f"{over.input_tokens} input tokens of {over.input_tokens_max}"
 
     def candidate(self, model: str) -> Candidate:

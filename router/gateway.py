@@ -24,6 +24,7 @@ from router.ledger import Rejection
 from router.receipt import receipt_of
 from router.stream import AnswerStream, Background
 from router.subject import refused_subject_of, subject_of
+from router.trim import cut_out
 from router.warmth import WarmCaches, beginnings_of
 
 if TYPE_CHECKING:
@@ -147,6 +148,9 @@ class Gateway:
             raise
         decision, watch = self._guarded(request, caller, terms, decision, now.policy)
         subject = subject_of(request, caller, terms, decision, self.salt, watch.lineage_id)
+        if decision.trim is not None:
+            request = cut_out(request, decision.trim.cuts)
+            beginnings = beginnings_of(request)
         learn = partial(self.caches.learned, beginnings)
         account = Account(
             subject,

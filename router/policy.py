@@ -85,7 +85,7 @@ class ContextBound:
     """What input a request may have, in tokens as premium counts them; ``of`` says whose bound it is."""
 
     input_tokens_max: int
-    when_exceeded: Literal["reject", "warn"] = "reject"
+    when_exceeded: Literal["reject", "trim", "warn"] = "reject"
     of: str = "the policy"
 
 

@@ -21,6 +21,8 @@ def receipt_of(decision: Decision) -> dict[str, object]:
     plain["shifts"] = dict(decision.shifts)
     plain["context"] = dict(decision.context)
     plain["context_over"] = None if decision.context_over is None else asdict(decision.context_over)
+    if decision.trim is not None:
+        plain["trim"] = {**asdict(decision.trim), "cuts": [cut._asdict() for cut in decision.trim.cuts]}
     plain["candidates"] = [candidate._asdict() for candidate in decision.candidates]
     if decision.cascade is not None:
         plain["cascade"] = {**decision.cascade._asdict(), "catch_rate": dict(decision.cascade.catch_rate)}

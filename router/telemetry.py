@@ -255,6 +255,12 @@ class Telemetry:
             "tollgate_premium_cost_usd_total", "Modelled cost of premium in USD, point.", ("model",), registry=registry
         )
         self.tokens = Counter("tollgate_tokens_total", "Tokens as billed.", ("model", "direction"), registry=registry)
+        self.trimmed = Counter(
+            "tollgate_trimmed_tokens_total",
+            "Input tokens taken out by the policy, as premium counts them.",
+            ("model",),
+            registry=registry,
+        )
         self.latency = Histogram(
             "tollgate_request_seconds",
             "Seconds to the end of the answer.",
@@ -308,6 +314,9 @@ class Telemetry:
             self._of_tokens(model, "output").inc(settlement.tokens.output_tokens)
         if settlement.premium_cost is not None:
             self._of_premium(model).inc(settlement.premium_cost.point_nanousd / NANO)
+        trim = None if intent.receipt is None else intent.receipt.get("trim")
+        if isinstance(trim, dict):
+            self.trimmed.labels(model).inc(trim["input_tokens_before"] - trim["input_tokens"])
 
     def request_finished(self, intent: Intent, settlement: Settlement, cost_nanousd: int) -> None:
         """Count the request and write its line."""

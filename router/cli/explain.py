@@ -199,10 +199,23 @@ def text_of(decision: Decision, focus: Candidate, moved: Sequence[Contribution])
         f"  asked for   {asked} {decision.tolerance:g}; largest predicted loss that keeps it: {threshold}\n"
         f"  promise     {promise_line(decision)}\n"
         f"  complexity  {decision.complexity:.3f} of 1, support {decision.support:.2f}, nearest kind {decision.kind}\n"
-        f"{rules}{_plan(decision)}\n"
+        f"{_context(decision)}{rules}{_plan(decision)}\n"
         f"{_candidates(decision)}\n\n"
         f"what moved complexity and {focus.model}'s predicted loss, most first (- makes it easier):\n"
         f"{_contributions(moved)}"
+    )
+
+
+def _context(decision: Decision) -> str:
+    parts = sorted(((tokens, part) for part, tokens in decision.context.items() if tokens), reverse=True)
+    said = f"  input       {', '.join(f'{part} {tokens:,}' for tokens, part in parts)} tokens, as premium counts them\n"
+    trim = decision.trim
+    if trim is None:
+        return said + (f"              over a bound: {decision.context_warning}\n" if decision.context_over else "")
+    reasons = ", ".join(f"{why} {count}" for why, count in sorted(trim.counts().items()))
+    return (
+        f"{said}  trimmed     {decision.context_warning} ({reasons}), as {trim.of} says; "
+        f"saves {usd_of(trim.saved_nanousd)} USD at {decision.model}\n"
     )
 
 

@@ -73,8 +73,10 @@ class ContextBlock(Strict):
     """How much input a request may have, in tokens as premium counts them."""
 
     input_tokens_max: Tokens = Field(description="at most so many input tokens, as premium counts them")
-    when_exceeded: Literal["reject", "warn"] = Field(
-        default="reject", description="`reject` answers 400 with the tokens by part, `warn` says so in a header"
+    when_exceeded: Literal["reject", "trim", "warn"] = Field(
+        default="reject",
+        description="`reject` answers 400 with the tokens by part, `trim` takes retrieved chunks out until it fits, "
+        "`warn` says so in a header",
     )
 
 

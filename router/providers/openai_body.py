@@ -44,10 +44,32 @@ def body_of(call: Call, *, is_streamed: bool) -> dict[str, object]:
 def _own(request: Request, *, is_openai: bool) -> dict[str, object]:
     body = {name: value for name, value in request.body.items() if name not in OWN_FIELDS}
     messages = body.get("messages")
+    if request.rewritten and isinstance(messages, list):
+        messages = body["messages"] = [
+            _with_texts(each, request.rewritten[index]) if index in request.rewritten else each
+            for index, each in enumerate(messages)
+        ]
     if not is_openai and isinstance(messages, list) and any(_is_developer(each) for each in messages):
         # The chat templates of open models know no `developer`.
         body["messages"] = [{**each, "role": "system"} if _is_developer(each) else each for each in messages]
     return body
+
+
+def _with_texts(message: dict[str, object], texts: Sequence[str | None]) -> dict[str, object]:
+    """The caller's message with other texts, in order; what has none left is gone, everything else as it was."""
+    content, left = message.get("content"), iter(texts)
+    if isinstance(content, str):
+        return {**message, "content": next(left)}
+    assert isinstance(content, list)
+    kept: list[object] = []
+    for item in content:
+        if not (isinstance(item, dict) and item.get("type") == "text"):
+            kept.append(item)
+            continue
+        text = next(left)
+        if text is not None:
+            kept.append({**item, "text": text})
+    return {**message, "content": kept}
 
 
 def _is_developer(message: object) -> bool:
