@@ -228,6 +228,11 @@ class GuardMetrics:
         logging.getLogger(LOGGER_NAME).warning("guard", extra={"fields": fields})
 
 
+def seconds(name: str, about: str, registry: CollectorRegistry) -> Histogram:
+    """How long it took, by model."""
+    return Histogram(name, about, ("model",), buckets=LATENCY_BUCKETS_S, registry=registry)
+
+
 class Telemetry:
     """The Observer of the gateway: writes the request's line and moves the metrics."""
 
@@ -261,20 +266,8 @@ class Telemetry:
             ("model",),
             registry=registry,
         )
-        self.latency = Histogram(
-            "tollgate_request_seconds",
-            "Seconds to the end of the answer.",
-            ("model",),
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
-        )
-        self.first_byte = Histogram(
-            "tollgate_first_byte_seconds",
-            "Seconds to the vendor's first event.",
-            ("model",),
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
-        )
+        self.latency = seconds("tollgate_request_seconds", "Seconds to the end of the answer.", registry)
+        self.first_byte = seconds("tollgate_first_byte_seconds", "Seconds to the vendor's first event.", registry)
         self.policy_broken = Gauge(
             "tollgate_policy_broken",
             "1 while the policy file cannot be used and an older revision is in force.",
