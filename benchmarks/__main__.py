@@ -17,6 +17,7 @@ COMMANDS = {
     "cap": "a hard budget under 200 concurrent requests, over each store, one and four gateways",
     "budgets": "a million interleavings of reserve, extend, settle, void and expire; what each store costs a request",
     "leak": "runaways and legitimate traffic replayed: dollars that each guard lets through",
+    "retrieval": "40,000 tokens with every query: dollars a month as sent, routed, cached, trimmed",
     "crash": "a gateway killed under load loses and doubles nothing",
     "kills": "gateways, Redis and PostgreSQL killed under load: nothing missing, doubled or overspent",
     "live": "a live calibration killed and resumed asks nothing twice and keeps its dollar limit",

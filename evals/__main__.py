@@ -1,4 +1,4 @@
-"""``python -m evals train|select|ablate|report|promise|newcomer``."""
+"""``python -m evals train|select|ablate|report|promise|newcomer|trimming``."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
     entering = commands.add_parser("newcomer", help="a model left out of training, entered with few graded answers")
     entering.add_argument("--draws", type=int, default=20, help="how often the graded answers are drawn")
     entering.add_argument("--out", type=Path, help="write JSON here")
+    trimming_ = commands.add_parser("trimming", help="whether the passages of an answer survive a trimmed input")
+    trimming_.add_argument("--out", type=Path, help="write JSON here")
     given = parser.parse_args(arguments)
     if given.command == "train":
         from evals.train import ARTIFACT, train
@@ -55,6 +57,10 @@ def main(arguments: list[str] | None = None) -> None:
         from evals.ablate import ablate
 
         ablate(out=given.out, seed=given.seed)
+    elif given.command == "trimming":
+        from evals.trimming import trimming
+
+        trimming(out=given.out)
     elif given.command == "promise":
         from evals.promise import promise
 

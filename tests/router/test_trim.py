@@ -19,7 +19,7 @@ from router.ports import Call, Deployment
 from router.prompt import sizes_of
 from router.providers.openai_body import body_of
 from router.receipt import choice_of_receipt, receipt_of
-from router.trim import cut_out, cuts_of, relevance, tokens_of, trim_of
+from router.trim import cut_out, cuts_of, query_of, relevance, tokens_of, trim_of
 from tests.builders import model_of, policy_of
 from tests.router.scripted import CHEAP, DEAR, NOBODY, ScriptedQuality, Stage, leap, reply_of
 
@@ -108,11 +108,26 @@ def test_nothing_is_ranked_without_a_question() -> None:
     assert len(cuts) == 5, "the last document is taken for the question"
 
 
+def scores_of(question: str, texts: list[str]) -> list[float]:
+    return relevance(query_of((Message("user", (Text(question),)),), []), texts)
+
+
 def test_relevance_is_of_words_rare_ones_first_and_of_pairs_in_scripts_without_spaces() -> None:
-    scores = relevance("the crane permit", ["the port", "the permit", "the crane and its permit", "the crew", "none"])
+    scores = scores_of("the crane permit", ["the port", "the permit", "the crane and its permit", "the crew", "none"])
     assert scores[2] > scores[1] > scores[0] > scores[4] == 0
-    scores = relevance("起重机的许可证是谁签署的", ["天气预报说明天下雨" * 6, "港口的起重机许可证由船长签署" * 4])
+    scores = scores_of("起重机的许可证是谁签署的", ["天气预报说明天下雨" * 6, "港口的起重机许可证由船长签署" * 4])
     assert scores[1] > scores[0]
+
+
+def test_a_follow_up_is_compared_with_what_was_said_before_too() -> None:
+    turns = (("user", "Tell me of the crane."), ("assistant", "It is in the harbour."), ("user", "Who runs it?"))
+    messages = [Message(role, (Text(text),)) for role, text in turns]  # type: ignore[arg-type]
+    query = query_of(messages, [])
+    assert query[b"who"] == query[b"it"] == 1.0
+    assert 1.0 > query[b"crane"] > query[b"harbour"] > 0
+    scores = relevance(query, ["The ferry leaves at noon.", "The crane is old.", "Who runs the ferry? The captain."])
+    assert scores[2] > scores[1] > scores[0]
+    assert query_of([Message("assistant", (Text("Hello."),))], []) == {}
 
 
 @given(st.integers(1, 20), st.integers(20, 3_000), st.integers(0, 10**6))
