@@ -1,7 +1,8 @@
 """What guards ruled, read from the ledger's entries.
 
 Stops, releases and exemptions hold at every gateway, and after a restart. What each gateway counted until then is its
-own: with n of them, a runaway that spreads itself evenly over all is stopped n times later.
+own: with n of them, a loop that spreads itself evenly over all is stopped n times later, and a recursion whose calls
+never meet their parents at one gateway is not stopped at all.
 """
 
 from __future__ import annotations
