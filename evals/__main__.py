@@ -1,4 +1,4 @@
-"""``python -m evals train|select|ablate|report|promise|newcomer|trimming``."""
+"""``python -m evals train|select|ablate|report|promise|newcomer|seeds|machines|trimming|docs``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ for _name, _value in (("OPENBLAS_CORETYPE", "Haswell"), ("OPENBLAS_NUM_THREADS",
     os.environ.setdefault(_name, _value)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Parse the command and run it."""
-    parser = argparse.ArgumentParser(prog="python -m evals", description="Train and judge the quality model.")
-    commands = parser.add_subparsers(dest="command", required=True)
+def _fitting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     training = commands.add_parser("train", help="from the shared outcomes to the artifact that the package ships")
     training.add_argument("--seed", type=int, default=0)
     training.add_argument("--out", type=Path, help="write the artifact here instead of into the package")
@@ -31,6 +28,9 @@ def main(arguments: list[str] | None = None) -> None:
     comparing = commands.add_parser("ablate", help="other shapes of the model, on seen sources and on left-out ones")
     comparing.add_argument("--seed", type=int, default=0)
     comparing.add_argument("--out", type=Path, help="write JSON here")
+
+
+def _judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     reporting = commands.add_parser("report", help="judge the shipped artifact on the test split, beside baselines")
     reporting.add_argument("--left-out", action="store_true", help="also fit without each source and judge it there")
     reporting.add_argument("--out", type=Path, help="write JSON here")
@@ -42,8 +42,24 @@ def main(arguments: list[str] | None = None) -> None:
     entering = commands.add_parser("newcomer", help="a model left out of training, entered with few graded answers")
     entering.add_argument("--draws", type=int, default=20, help="how often the graded answers are drawn")
     entering.add_argument("--out", type=Path, help="write JSON here")
+    seeding = commands.add_parser("seeds", help="the judged figures over models that differ by their seed alone")
+    seeding.add_argument("--seeds", type=int, default=3)
+    seeding.add_argument("--left-out", action="store_true", help="also without each source, fitted for each seed")
+    seeding.add_argument("--out", type=Path, help="write JSON here")
+    asking = commands.add_parser("machines", help="whether other processors, threads and numpy decide alike")
+    asking.add_argument("--python", action="append", default=[], help="another interpreter that has numpy")
+    asking.add_argument("--out", type=Path, help="write JSON here")
     trimming_ = commands.add_parser("trimming", help="whether the passages of an answer survive a trimmed input")
     trimming_.add_argument("--out", type=Path, help="write JSON here")
+    commands.add_parser("docs", help="fill the tables of docs/quality.md and docs/promise.md from evals/results")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command and run it."""
+    parser = argparse.ArgumentParser(prog="python -m evals", description="Train and judge the quality model.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    _fitting(commands)
+    _judging(commands)
     given = parser.parse_args(arguments)
     if given.command == "train":
         from evals.train import ARTIFACT, train
@@ -65,6 +81,18 @@ def main(arguments: list[str] | None = None) -> None:
         from evals.promise import promise
 
         promise(splits=given.splits, out=given.out, picture=given.picture)
+    elif given.command == "seeds":
+        from evals.seeds import seeds
+
+        seeds(count=given.seeds, is_left_out=given.left_out, out=given.out)
+    elif given.command == "docs":
+        from evals.markdown import write_documents
+
+        write_documents()
+    elif given.command == "machines":
+        from evals.machines import machines
+
+        machines(out=given.out, pythons=given.python)
     elif given.command == "newcomer":
         from evals.newcomer import newcomer
 

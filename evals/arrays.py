@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 # Two models far apart, whose predicted gap `complexity` is read off, and where they stand without outcomes.
 REFERENCES: Final = (("claude-3-5-sonnet", 1.5), ("llama-3.1-8b", 0.0))
 KIND_PROMPTS_MIN: Final = 20
+# Kinds whose directions are as alike as this (cosine) are one kind.
+ONE_KIND: Final = 0.9999
 SAMPLE: Final = 4000
 OUTPUT_TOKENS_MAX: Final = 4000
 BYTES_PER_TOKEN: Final = 4
@@ -67,12 +70,24 @@ def length_weights(prepared: Prepared, rows: Any, x: Any) -> Any:
 
 
 def kinds_of(dataset: Dataset, rows: Any, coordinates: Any) -> tuple[list[str], Any]:
-    """Kinds of task by name, and the direction of each in the LSA's space."""
+    """Kinds of task by name, and the direction of each in the LSA's space.
+
+    Two sources may hold the same prompts under two names (GSM8K). Their directions are one, and which is nearer would
+    be decided by the last bit, another on each processor: the name of the source with more models stands for both,
+    since more choices were calibrated there.
+    """
     names = np.array([f"{prompt.source}:{prompt.category}" for prompt in dataset.prompts])[rows]
     found, counts = np.unique(names, return_counts=True)
     kinds = [str(name) for name, count in zip(found, counts, strict=True) if count >= min(KIND_PROMPTS_MIN, len(rows))]
     centers = np.stack([coordinates[names == kind].mean(0) for kind in kinds])
-    return kinds, (centers / np.maximum(np.linalg.norm(centers, axis=1), 1e-6)[:, None]).astype(np.float32)
+    centers = (centers / np.maximum(np.linalg.norm(centers, axis=1), 1e-6)[:, None]).astype(np.float32)
+    answered = Counter(source for source, _ in dataset.columns)
+    kept: list[int] = []
+    for at in sorted(range(len(kinds)), key=lambda at: (-answered[kinds[at].split(":", 1)[0]], kinds[at])):
+        if not kept or float((centers[kept] @ centers[at]).max()) < ONE_KIND:
+            kept.append(at)
+    kept.sort()
+    return [kinds[at] for at in kept], centers[kept]
 
 
 def reference_lines(prepared: Prepared, fitted: Fitted, abilities: dict[str, float], x: Any) -> tuple[Any, Any]:

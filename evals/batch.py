@@ -10,7 +10,7 @@ import numpy as np
 from evals.fit import Lsa, project
 from evals.fitted import CLIP
 from evals.prepare import structure_of
-from router.quality.model import LOSS_MAX, support_factor
+from router.quality.model import LOSS_MAX, charge_of, support_factor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,15 +43,17 @@ class Batch:
     def losses(self, names: Sequence[str], premium: int = 0) -> Any:
         """Predicted loss (n, models) against one of the models, by the gateway's rule.
 
-        A model that rests on less than premium, or on more, is charged for the difference; one that nothing is known
-        of loses without end.
+        What the widths add is `router.quality.model.charge_of`; a model that nothing is known of loses without end.
         """
         bound = self.model.bound_to(tuple(names))
         count = len(bound.placements)
         logits = self.hidden @ bound.weights[: 3 * count].T + bound.offsets[: 3 * count]
         middle, low, high = (sigmoid(logits[:, part * count : (part + 1) * count]) for part in range(3))
-        width = np.abs(high - low) / 2
-        loss = middle[:, [premium]] - middle + np.abs(width - width[:, [premium]])
+        width, placed = np.abs(high - low) / 2, bound.placements
+        loss = middle[:, [premium]] - middle
+        foreign = np.array([self.model.is_foreign(kind) for kind in self.model.kinds], dtype=np.float32)[self.kinds]
+        for at, each in enumerate(placed):
+            loss[:, at] += charge_of(each, placed[premium], width[:, at], width[:, premium], foreign)
         loss[:, [each.basis == "none" for each in bound.placements]] = np.inf
         if bound.placements[premium].basis == "none":
             loss[:] = LOSS_MAX

@@ -18,6 +18,7 @@ from router.quality import load_quality_model
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from evals.dataset import Dataset
     from evals.prepare import Prepared
     from evals.recipe import Recipe
     from router.quality import QualityModel
@@ -30,17 +31,27 @@ def model_without(
     *,
     cache: Path,
     figures: Path | None = None,
+    seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
 ) -> QualityModel:
     """The model fitted on every other source; read from ``cache`` where the same data and recipe made one before."""
-    name = fit_name(prepared.dataset, recipe, source, figures is None)
+    name = fit_name(prepared.dataset, recipe, source, figures is None, *([seed] if seed else []))
     path = cache / f"without-{source}-{name}.npz"
     if path.exists():
         try:
             return load_quality_model(path)
         except ArtifactError:
             say(f"{path.name} is of another version: fitted again")
-    return train_on(prepared, out=path, recipe=recipe, keep=prepared.dataset.sources != source, figures=figures)
+    keep = prepared.dataset.sources != source
+    return train_on(prepared, out=path, seed=seed, recipe=recipe, keep=keep, figures=figures)
+
+
+def apart_from(dataset: Dataset, source: str) -> tuple[Any, Any]:
+    """Masks: the test prompts of a source without a twin in another, and what a fit without the source may see."""
+    outside = (dataset.sources != source) & (dataset.splits != "test")
+    # A twin in another source would make the source seen.
+    seen = np.isin(dataset.groups, dataset.groups[outside])
+    return (dataset.sources == source) & (dataset.splits == "test") & ~seen, outside
 
 
 def left_out(
@@ -59,10 +70,7 @@ def left_out(
     folder = cache or Path(tempfile.gettempdir()) / "tollgate-evals"
     found, verdicts = {}, []
     for source in sources:
-        outside = (dataset.sources != source) & (dataset.splits != "test")
-        # A twin in another source would make the source seen.
-        seen = np.isin(dataset.groups, dataset.groups[outside])
-        keep = (dataset.sources == source) & (dataset.splits == "test") & ~seen
+        keep, outside = apart_from(dataset, source)
         if not keep.any():
             continue
         model = model_without(prepared, source, recipe, cache=folder, figures=figures, say=say)

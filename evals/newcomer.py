@@ -20,13 +20,14 @@ from evals.arrays import abilities_of
 from evals.batch import sigmoid
 from evals.dataset import load_dataset, shared_data_path
 from evals.fitted import fit_on
-from evals.placement import load_levels, place
+from evals.placement import Cell, cells_of, load_levels, place
 from evals.prepare import prepare
 from evals.prices import PREMIUM
 from evals.recipe import CHOSEN
 from evals.splits import cache_folder
 from evals.train import ANCHORS_MIN, sayer, splits_sha256
 from evals.version import fit_name
+from router.quality import load_quality_model
 from router.quality.names import ability_key
 
 if TYPE_CHECKING:
@@ -115,16 +116,20 @@ def fit_without(
         say(f"fitted without {key or 'nobody'}")
     with np.load(path) as kept:
         abilities = dict(zip(kept["names"].tolist(), kept["abilities"].tolist(), strict=True))
-        prior, basis = prior_of(key or "", abilities, figures)
+        seen = prepared.is_dev
+        cells = cells_of(prepared.by_model[seen], prepared.models, prepared.dataset.sources[seen])
+        prior, basis = prior_of(key or "", abilities, [cell for cell in cells if cell.model != key], figures)
         nobody = float(np.mean(list(abilities.values())))
         return Fit(kept["skills"], kept["quality"], kept["slope"], kept["offset"], prior, basis, nobody)
 
 
-def prior_of(key: str, abilities: dict[str, float], figures: Path | None) -> tuple[tuple[float, float], str]:
+def prior_of(
+    key: str, abilities: dict[str, float], cells: list[Cell], figures: Path | None
+) -> tuple[tuple[float, float], str]:
     """Mean and width of a model's ability from its public figures, else from the spread of all models' abilities."""
     levels = load_levels(figures)[0] if figures is not None else {}
     if len(set(levels) & set(abilities)) >= ANCHORS_MIN:
-        placed = place(levels, abilities)[0].get(key)
+        placed = place(levels, abilities, cells)[0].get(key)
         if placed is not None:
             return (placed["value"], placed["standard_error"]), placed["basis"]
     values = list(abilities.values())
@@ -255,6 +260,7 @@ def newcomer(*, draws: int = DRAWS, out: Path | None = None) -> dict[str, Any]:
     folder = shared_data_path()
     prepared = prepare(load_dataset())
     found = newcomer_on(prepared, CHOSEN, cache=cache_folder(), figures=folder, draws=draws, say=sayer())
+    found["model_revision"] = load_quality_model().revision
     show_newcomer(found)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from evals.splits import (
 )
 from evals.train import sayer, splits_sha256
 from evals.unseen import CALIBRATION, REPEATS, summary, unseen
+from router.quality import load_quality_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,6 +156,7 @@ def promise(*, splits: int = SPLITS, out: Path | None = None, picture: Path | No
     folder = shared_data_path()
     prepared = prepare(load_dataset())
     found = promise_on(prepared, CHOSEN, cache=cache_folder(), figures=folder, splits=splits, say=sayer())
+    found["model_revision"] = load_quality_model().revision
     show_promise(found)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)

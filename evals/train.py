@@ -21,7 +21,7 @@ from evals.calibrate import complexity_knots_of, judged_sets, support_floor_of, 
 from evals.crossfit import cross_fitted, held_out
 from evals.dataset import Dataset, load_dataset, shared_data_path
 from evals.fitted import Fitted, fit_on
-from evals.placement import load_levels, place
+from evals.placement import cells_of, load_levels, place
 from evals.prepare import Prepared, prepare
 from evals.recipe import CHOSEN
 from router.calibration import TOLERANCES
@@ -64,14 +64,18 @@ def write_artifact(path: Path, arrays: dict[str, Any], about: dict[str, Any]) ->
 
 
 def placed_of(
-    abilities: dict[str, float], figures: Path | None, say: Callable[[str], None]
+    prepared: Prepared, rows: Any, abilities: dict[str, float], figures: Path | None, say: Callable[[str], None]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Every model's place, by outcomes or through the figures where they are at hand, and the figures' names."""
+    """Every model's place, by outcomes or through the figures where they are at hand, and the figures' names.
+
+    ``rows``: the prompts that the abilities were fitted on.
+    """
+    cells = cells_of(prepared.by_model[rows], prepared.models, prepared.dataset.sources[rows])
     levels, aliases = load_levels(figures) if figures is not None else ({}, {})
     if len(set(levels) & set(abilities)) >= ANCHORS_MIN:
-        placed, lines = place(levels, abilities)
+        placed, lines = place(levels, abilities, cells)
     else:
-        placed, aliases = place({}, abilities)[0], {}
+        placed, aliases = place({}, abilities, cells)[0], {}
         lines = ["no figures that share models with the outcomes: only models with outcomes are placed"]
     for line in lines:
         say(line)
@@ -150,7 +154,7 @@ def train_on(
     calibration = rows if is_calibration_fitted else np.flatnonzero((splits == "calibration") & keep)
     fitted = fit_on(prepared, rows, recipe, seed=seed, say=say)
     arrays = arrays_of(prepared, fitted, rows)
-    placed, aliases = placed_of(arrays["abilities"], figures, say)
+    placed, aliases = placed_of(prepared, rows, arrays["abilities"], figures, say)
     about = about_of(prepared, arrays, fitted, recipe, seed, placed, aliases)
     if is_calibration_fitted:
         held = cross_fitted(prepared, rows, recipe, seed=seed, say=say)

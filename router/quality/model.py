@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import exp, isfinite, log
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     Floats: TypeAlias = NDArray[np.float32]
 
 Basis: TypeAlias = Literal["own", "predecessor", "outcomes", "labels", "none"]
+Widths = TypeVar("Widths", float, "NDArray[np.float32]")
+# Models with own figures and those that stand where a predecessor does are placed by one line.
+FIGURES: Final = ("own", "predecessor")
 Z_95: Final = 1.96
 OUTPUT_TOKENS_MAX: Final = 4_000.0
 LOSS_MAX: Final = 1.0
@@ -208,20 +211,24 @@ class QualityModel:
         )
 
     def predicted_loss(self, scores: Scores, premium_index: int) -> tuple[float, ...]:
-        """Each model's loss against premium, widened by how much their widths differ.
+        """Each model's loss against premium, widened by what their places leave open (`charge_of`).
 
-        Two models placed by the same kind of figures share most of their error, so only the difference counts: a model
-        that rests on a predecessor is charged for it, and so is every other where premium rests on less than they do;
-        one that stands as firmly as premium is not. Against a premium model that nothing is known of, everything may
-        be lost.
+        Against a premium model that nothing is known of, everything may be lost.
         """
-        if scores.placement[premium_index].basis == "none":
+        placed, foreign = scores.placement[premium_index], float(self.is_foreign(scores.kind))
+        if placed.basis == "none":
             return tuple(0.0 if index == premium_index else LOSS_MAX for index in range(len(scores.quality)))
         premium, width = scores.quality[premium_index], scores.width[premium_index]
         return tuple(
-            0.0 if index == premium_index else premium - quality + abs(mine - width)
-            for index, (quality, mine) in enumerate(zip(scores.quality, scores.width, strict=True))
+            0.0 if index == premium_index else premium - quality + charge_of(each, placed, mine, width, foreign)
+            for index, (quality, mine, each) in enumerate(
+                zip(scores.quality, scores.width, scores.placement, strict=True)
+            )
         )
+
+    def is_foreign(self, kind: str) -> bool:
+        """Whether no threshold was calibrated on prompts of the kind's source."""
+        return kind.split(":", 1)[0] not in self.threshold_sources
 
     def threshold(self, tolerance: float, kind: str = "") -> float:
         """The largest predicted loss that keeps the tolerance on prompts of the kind; minus infinity, premium alone.
@@ -234,6 +241,24 @@ class QualityModel:
         row = self.threshold_sources.index(source) if source in self.threshold_sources else -1
         kept = self.thresholds[row][self.tolerances <= tolerance + 1e-9]
         return float(kept.max()) if len(kept) else float("-inf")
+
+
+def charge_of(mine: Placement, premium: Placement, width: Widths, premium_width: Widths, foreign: Widths) -> Widths:
+    """What the error of two places adds to a predicted loss, from the half-widths of their 95 % intervals.
+
+    The difference where both stand on public figures: one line placed them, so that they share its error, and one that
+    rests on a predecessor is charged for that, as is every other where premium does. Nothing where outcomes on the same
+    prompts put both in their places, unless the prompt is of a kind that no threshold was calibrated on (``foreign`` 1,
+    else 0): thresholds are calibrated on such losses as they are. Else the errors have nothing to do with each other,
+    and their squares add up.
+    """
+    if mine.basis in FIGURES and premium.basis in FIGURES:
+        difference: Widths = abs(width - premium_width)
+        return difference
+    apart: Widths = (width * width + premium_width * premium_width) ** 0.5  # type: ignore[assignment]
+    if mine.basis == premium.basis == "outcomes" and not set(mine.sources).isdisjoint(premium.sources):
+        return apart * foreign
+    return apart
 
 
 def support_factor(features: Features) -> float:

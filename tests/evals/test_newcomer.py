@@ -53,7 +53,7 @@ def test_the_maximum_is_one_even_where_every_answer_is_right() -> None:
 
 
 def test_without_figures_the_average_model_is_the_prior() -> None:
-    prior, basis = prior_of("x", {"a": 0.0, "b": 2.0}, None)
+    prior, basis = prior_of("x", {"a": 0.0, "b": 2.0}, [], None)
     assert prior == (1.0, 1.0)
     assert basis == "the average model"
 

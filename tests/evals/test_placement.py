@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from evals.placement import effort_of, load_levels, place
+from evals.placement import BETWEEN_UNKNOWN, Cell, between_sources, cells_of, effort_of, load_levels, place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ def test_a_predecessors_place_is_wider_and_named(tmp_path: Path) -> None:
     ]
     levels, _ = load_levels(figures(tmp_path, rows))
     placed, report = place(
-        levels, {name: (score - 60) / 20 + 0.02 * (at % 2) for at, (name, score) in enumerate(anchors.items())}
+        levels, {name: (score - 60) / 20 + 0.02 * (at % 2) for at, (name, score) in enumerate(anchors.items())}, []
     )
     old, new = placed["claudeopus48"], placed["claudeopus55"]
     assert new["value"] == old["value"]
@@ -77,5 +78,70 @@ def test_better_figures_mean_a_higher_place(tmp_path: Path) -> None:
         ("bad", "a", 30.0, ""),
     ]
     levels, _ = load_levels(figures(tmp_path, rows))
-    placed, _ = place(levels, {name: score / 20 for name, score in anchors.items()})
+    placed, _ = place(levels, {name: score / 20 for name, score in anchors.items()}, [])
     assert placed["bad"]["value"] < placed["old0"]["value"] < placed["old4"]["value"] < placed["good"]["value"]
+
+
+def test_a_place_through_few_models_is_as_wide_as_students_prediction_interval(tmp_path: Path) -> None:
+    """Against the textbook's formula: t(n - 2) s sqrt(1 + 1/n + (x - mean)^2 / Sxx), 1.96 standard errors wide."""
+    anchors = {f"old{number}": 40.0 + 8 * number for number in range(5)}
+    rows = [(name, "a", score, "") for name, score in anchors.items()] + [
+        ("new", "a", 95.0, ""),
+        ("mid", "a", 57.0, ""),
+    ]
+    levels, _ = load_levels(figures(tmp_path, rows))
+    off = dict(zip(anchors, (0.1, -0.2, 0.05, 0.15, -0.1), strict=True))
+    placed, _ = place(levels, {name: score / 20 + off[name] for name, score in anchors.items()}, [])
+    x = np.array([levels[name].value for name in anchors])
+    y = np.array([score / 20 + off[name] for name, score in anchors.items()])
+    slope, start = np.polyfit(x, y, 1)
+    s = float(np.sqrt(((y - start - slope * x) ** 2).sum() / 3))
+    for name in ("new", "mid"):
+        away = (levels[name].value - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()
+        half = 3.182446 * s * float(np.sqrt(1 + 1 / 5 + away))
+        assert placed[name]["standard_error"] * 1.96 == pytest.approx(half, rel=1e-6)
+    assert placed["new"]["standard_error"] > placed["mid"]["standard_error"]
+
+
+def cells(between: float, *, models: int = 12, sources: int = 5, seed: int = 3) -> list[Cell]:
+    rng = np.random.default_rng(seed)
+    return [
+        Cell(f"m{model}", f"s{source}", float(0.3 * model - 0.5 * source + between * rng.standard_normal()), 0.0)
+        for model in range(models)
+        for source in range(sources)
+    ]
+
+
+def test_how_far_models_move_between_sources_is_what_level_and_source_do_not_say() -> None:
+    assert between_sources(cells(0.0))[0] == pytest.approx(0.0, abs=1e-9)
+    found, freedom = between_sources(cells(0.4, models=60))
+    assert found == pytest.approx(0.4, rel=0.1)
+    assert freedom == 59 * 4
+    noisy = [Cell(each.model, each.source, each.log_odds, 0.16) for each in cells(0.4, models=60)]
+    assert between_sources(noisy)[0] < 0.15, "sampling alone makes as much"
+
+
+def test_where_no_model_stands_in_several_sources_a_wide_guess_holds() -> None:
+    alone = [Cell(f"m{number}", f"s{number % 2}", 0.1 * number, 0.01) for number in range(8)]
+    assert between_sources(alone) == (BETWEEN_UNKNOWN, 0)
+    assert between_sources([])[0] == BETWEEN_UNKNOWN
+
+
+def test_outcomes_of_more_sources_place_a_model_more_firmly() -> None:
+    known = cells(0.4)
+    one = [each for each in known if each.model != "m0" or each.source == "s0"]
+    firm, alone = (place({}, {"m0": 0.5}, each)[0]["m0"] for each in (known, one))
+    assert alone["standard_error"] > 1.8 * firm["standard_error"]
+    assert alone["sources"] == ["s0"]
+    assert firm["sources"] == [f"s{number}" for number in range(5)]
+
+
+def test_a_cell_needs_enough_outcomes() -> None:
+    scores = np.full((80, 2), np.nan)
+    scores[:40, 0], scores[:29, 1], scores[40:, 1] = 1.0, 0.0, 0.5
+    sources = np.repeat(["a", "b"], 40)
+    found = cells_of(scores, ["x", "y"], sources)
+    assert [(each.model, each.source) for each in found] == [("x", "a"), ("y", "b")]
+    assert found[0].log_odds == pytest.approx(np.log(41))
+    assert found[1].log_odds == pytest.approx(0.0)
+    assert found[1].variance == pytest.approx(0.1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from evals.arrays import ONE_KIND, kinds_of
 from evals.batch import batch_of
 from evals.crossfit import cross_fitted, reference_gaps
 from evals.dataset import split_of
@@ -208,3 +209,24 @@ def test_the_calibration_split_teaches_only_where_it_is_asked_for(small: Prepare
         )
         assert np.array_equal(first.hidden_w, second.hidden_w) is not is_fitted
         assert not np.array_equal(first.complexity_knots, second.complexity_knots)
+
+
+def test_two_names_of_the_same_prompts_are_one_kind(small: Prepared) -> None:
+    dataset = small.dataset
+    rows = np.arange(60)
+    first, second = (replace(dataset.prompts[at], source="a", category=name) for at, name in ((0, "x"), (1, "y")))
+    twin = replace(first, source="b", category="z")
+    three = replace(dataset, prompts=(first,) * 20 + (second,) * 20 + (twin,) * 20, columns=(("a", "m"), ("b", "n")))
+    coordinates = np.repeat([[1.0, 0.0], [0.6, 0.8], [3.0, 1e-4]], 20, axis=0)
+    kinds, centers = kinds_of(three, rows, coordinates)
+    assert kinds == ["a:x", "a:y"]
+    assert centers == pytest.approx(np.array([[1.0, 0.0], [0.6, 0.8]]))
+    more = replace(three, columns=(("a", "m"), ("b", "m"), ("b", "n")))
+    assert kinds_of(more, rows, coordinates)[0] == ["a:y", "b:z"], "the source with more models names it"
+
+
+def test_no_two_kinds_of_the_shipped_model_are_alike() -> None:
+    """Which of two like kinds is nearer is decided by the last bit, another on each processor."""
+    centers = load_quality_model().kind_centers
+    likeness = centers @ centers.T - np.eye(len(centers))
+    assert likeness.max() < ONE_KIND

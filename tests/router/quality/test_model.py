@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from evals.batch import batch_of
 from router.features import PromptView, features_of
-from router.quality import QualityModel, load_quality_model
+from router.quality import Placement, QualityModel, load_quality_model
 from router.quality.model import BOUND_SETS_MAX, IMAGE_SUPPORT, LOSS_MAX, TOOLS_SUPPORT
 
 MODEL = load_quality_model()
@@ -96,8 +96,10 @@ def test_one_by_one_and_all_at_once_agree() -> None:
     assert batch.complexity == pytest.approx(np.array([each.complexity for each in single]), abs=1e-5)
     assert batch.support == pytest.approx(np.array([each.support for each in single]), abs=1e-9)
     assert [MODEL.kinds[kind] for kind in batch.kinds] == [each.kind for each in single]
-    losses = [MODEL.predicted_loss(each, 0) for each in single]
-    assert batch.losses(TODAY) == pytest.approx(np.array(losses), abs=1e-5)
+    apart = ("claude-3-5-sonnet-20241022", "gemini-1.5-pro", "gemini-1.5-flash-002", "Meta-Llama-3.1-8B-Instruct")
+    for names in (TODAY, apart, apart[::-1]):
+        losses = [MODEL.predicted_loss(MODEL.score(each, names), 0) for each in features]
+        assert batch.losses(names) == pytest.approx(np.array(losses), abs=1e-5)
 
 
 def test_the_order_and_number_of_models_do_not_matter() -> None:
@@ -142,18 +144,49 @@ def test_between_two_tolerances_the_stricter_ones_threshold_holds_and_unknown_so
         assert MODEL.threshold(tolerance, "unheard of") <= strictest
 
 
-def test_loss_is_charged_for_standing_less_firmly_than_premium_or_more() -> None:
-    scores = MODEL.score(features_of(view()), TODAY)
-    wide = dataclasses.replace(scores, width=(0.03, 0.05, 0.03))
-    losses = MODEL.predicted_loss(wide, 0)
-    assert losses[0] == 0
-    assert losses[1] == pytest.approx(wide.quality[0] - wide.quality[1] + 0.02)
-    assert losses[2] == pytest.approx(wide.quality[0] - wide.quality[2])
-    # A premium model that stands less firmly may be better than it looks by as much.
-    unsure = dataclasses.replace(scores, width=(0.09, 0.05, 0.03))
-    losses = MODEL.predicted_loss(unsure, 0)
-    assert losses[1] == pytest.approx(wide.quality[0] - wide.quality[1] + 0.04)
-    assert losses[2] == pytest.approx(wide.quality[0] - wide.quality[2] + 0.06)
+OWN, PREDECESSOR = Placement("own", ("LiveBench (2025-04-18)",)), Placement("predecessor", ("predecessor x",))
+ZEROEVAL, ARENA = Placement("outcomes", ("zeroeval",)), Placement("outcomes", ("arena_hard_v01", "llmrouter"))
+NOBODY = Placement("none")
+
+
+def loss_of(mine: Placement, premium: Placement, *, kind: str = "zeroeval:math-l5") -> float:
+    """Of a model of quality 0.7 +- 0.04 against a premium model of 0.8 +- 0.03."""
+    scores = dataclasses.replace(
+        MODEL.score(features_of(view()), TODAY[:2]),
+        quality=(0.8, 0.7), width=(0.03, 0.04), placement=(premium, mine), kind=kind,
+    )  # fmt: skip
+    return MODEL.predicted_loss(scores, 0)[1]
+
+
+@pytest.mark.parametrize("mine", [OWN, PREDECESSOR])
+@pytest.mark.parametrize("premium", [OWN, PREDECESSOR])
+def test_places_on_one_line_are_charged_for_what_they_differ_in(mine: Placement, premium: Placement) -> None:
+    assert loss_of(mine, premium) == pytest.approx(0.1 + 0.01)
+    assert loss_of(mine, premium, kind="unheard of") == pytest.approx(0.1 + 0.01)
+
+
+@pytest.mark.parametrize(
+    ("mine", "premium"), [(OWN, ZEROEVAL), (ZEROEVAL, PREDECESSOR), (ARENA, ZEROEVAL), (ARENA, OWN), (NOBODY, OWN)]
+)
+def test_places_that_share_nothing_are_charged_for_both_errors(mine: Placement, premium: Placement) -> None:
+    assert loss_of(mine, premium) == pytest.approx(0.1 + 0.05)
+
+
+def test_outcomes_on_the_same_prompts_are_charged_nothing_but_on_kinds_that_no_threshold_was_calibrated_on() -> None:
+    both = Placement("outcomes", ("mmlu_pro", "zeroeval"))
+    assert "zeroeval" in MODEL.threshold_sources
+    assert "llmrouter" not in MODEL.threshold_sources
+    assert loss_of(both, ZEROEVAL) == pytest.approx(0.1)
+    assert loss_of(both, ZEROEVAL, kind="llmrouter:gpqa") == pytest.approx(0.1 + 0.05)
+
+
+def test_outcomes_name_the_sources_that_they_are_of() -> None:
+    sonnet, flash = (MODEL.ability_of(name) for name in ("claude-3-5-sonnet-20241022", "gemini-1.5-flash-002"))
+    assert sonnet.placement == Placement("outcomes", ("zeroeval",))
+    assert flash.placement == Placement("outcomes", ("mmlu_pro",))
+    llama = MODEL.ability_of("Meta-Llama-3.1-8B-Instruct")
+    assert set(llama.placement.sources) >= {"zeroeval", "mmlu_pro", "llmrouter"}
+    assert llama.standard_error < flash.standard_error, "of four sources, not one"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
