@@ -3,16 +3,19 @@
 Agents loop, call themselves, fan out, retry and poll at claude-opus-5-5's prices; each request is shown to the guards
 as the gateway shows it. Beside Tollgate's default policy the same replays run without any guard, under 60 requests a
 minute for each key, and (with --peer) under LiteLLM's own handlers for max_iterations 50 and 5 USD a session, which
-need a session id. The bound is the least that any guard lets through: nothing tells a runaway from work before the call
-at which it leaves what legitimate traffic looks like. Exit code 1 where a runaway leaks more than 1.5 times its bound,
-the weekend loop more than 5 USD, or where legitimate work is refused.
+need a session id. With --shared they are also played to two and four gateways in turn, over a real Redis, PostgreSQL
+and SQLite, which share what their guards saw. The bound is the least that any guard lets through: nothing tells a
+runaway from work before the call at which it leaves what legitimate traffic looks like. Exit code 1 where a runaway
+leaks more than 1.5 times its bound, the weekend loop more than 5 USD, or where legitimate work is refused.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -25,6 +28,7 @@ from benchmarks.leak_legitimate import coding_agent, eval_harness, launch_day, m
 from benchmarks.leak_picture import draw
 from benchmarks.leak_play import Player, load_sessions
 from benchmarks.leak_scenarios import fan_out, recursion, retry_storm, tool_loop, weekend_loop
+from benchmarks.leak_shared import SharedGate, Sites
 from benchmarks.record import REPO, write_result
 from evals.dataset import shared_data_path
 from router.money import usd_of
@@ -42,6 +46,10 @@ RATE = 60
 # A replay without guards is cut here: the weekend would be 400,000 calls.
 UNGUARDED_HOURS = 1.0
 RECORDED = "tau_airline_sessions.jsonl.gz"
+SHARED = (
+    ("memory", 1), ("redis", 1), ("redis", 2), ("redis", 4), ("postgresql", 1), ("postgresql", 2), ("postgresql", 4),
+    ("sqlite", 1), ("sqlite", 2), ("sqlite", 4),
+)  # fmt: skip
 
 RUNAWAYS: dict[str, Callable[[int], Scenario]] = {
     "S1 weekend loop": weekend_loop,
@@ -80,6 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="each scenario is played with so many seeds")
     parser.add_argument("--only", default="", help="scenarios whose names hold this")
     parser.add_argument("--peer", help="a Python that has litellm[proxy]: also replay under LiteLLM's own guards")
+    parser.add_argument(
+        "--shared", action="store_true", help="also with two and four gateways, over each store: some minutes more"
+    )
     parser.add_argument("--picture", action="store_true", help="draw docs/images/leak.svg")
 
 
@@ -101,8 +112,15 @@ def run(arguments: argparse.Namespace) -> int:
             progress.update(task, description=name)
             rows.append(_row(name, make, seeds, others))
             progress.advance(task)
-    figures = {"ratio_max": RATIO_MAX, "rows": rows, "ok": all(row["ok"] for row in rows)}
+    shared = _shared({**runaways, **works}) if arguments.shared else []
+    figures = {
+        "ratio_max": RATIO_MAX,
+        "rows": rows,
+        "shared": shared,
+        "ok": all(row["ok"] for row in rows) and all(row["ok"] for row in shared),
+    }
     _print(rows, list(others))
+    _print_shared(shared)
     path = write_result("leak", sys.argv[1:] or ["leak"], figures)
     print(f"result written to {path}")
     if arguments.picture:
@@ -149,6 +167,64 @@ def _row(
         "others_usd": {other: _compared(name, make, gate()) for other, gate in others.items()},
         "ok": ok,
     }
+
+
+def _shared(scenarios: dict[str, Callable[[int], Scenario]]) -> list[dict[str, Any]]:
+    """Each scenario with one seed over each store, by number of gateways.
+
+    Gateways share what each of them saw, so that the bound is the same for any number of them.
+    """
+    rows: list[dict[str, Any]] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="tollgate-leak-") as folder,
+        Sites(Path(folder)) as sites,
+        Progress(transient=True, console=Console(stderr=True)) as progress,
+    ):
+        task = progress.add_task("shared", total=len(scenarios) * len(SHARED))
+        for name, make in scenarios.items():
+            found: dict[str, dict[str, object]] = {}
+            for store, gateways in SHARED:
+                progress.update(task, description=f"{name}, {store} x{gateways}")
+                found[f"{store} x{gateways}"] = _over(make(1), sites, store, gateways)
+                progress.advance(task)
+            rows.append({"scenario": name, "ok": all(each["ok"] for each in found.values()), "over": found})
+    return rows
+
+
+def _over(scenario: Scenario, sites: Sites, store: str, gateways: int) -> dict[str, object]:
+    player = Player(scenario)
+    player.gate = gate = SharedGate(sites, store, gateways, player.played.trips.append)
+    try:
+        played = player.play()
+    finally:
+        gate.close()
+    if not scenario.is_runaway:
+        return {"refused_wrongly_usd": usd_of(played.refused_nanousd), "ok": played.refused == 0}
+    ratio = played.ratio
+    return {
+        "leaked_usd": usd_of(played.spent),
+        "ratio": None if ratio is None else round(ratio, 3),
+        "ok": ratio is not None and ratio <= RATIO_MAX,
+    }
+
+
+def _print_shared(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    names = list(rows[0]["over"])
+    title = "leak over its bound with several gateways; refused of legitimate work in USD"
+    table = Table("scenario", *names, "ok", title=title, title_justify="left")
+    for row in rows:
+        cells = [_cell(row["over"][name]) for name in names]
+        table.add_row(row["scenario"], *cells, "yes" if row["ok"] else "NO")
+    Console(width=190, highlight=False).print(table)
+
+
+def _cell(found: dict[str, Any]) -> str:
+    wrongly = found.get("refused_wrongly_usd")
+    if wrongly is not None:
+        return f"refused {float(wrongly):.2f}"
+    return "-" if found["ratio"] is None else f"{found['ratio']:.2f}"
 
 
 def _compared(name: str, make: Callable[[int], Scenario], gate: Gate) -> str:

@@ -205,7 +205,7 @@ async def guarded(
     settings: Settings, ledger: Ledger, telemetry: Telemetry, clock: SystemClock, salt: bytes, hooks: WebhookTeller
 ) -> AsyncIterator[Guarding]:
     """The guards, which know what others ruled before. Each trip is an entry, a count and a line in the log."""
-    store = open_guard_store(settings.redis_url, ledger, clock)
+    store = open_guard_store(settings.redis_url, settings.ledger_url, ledger, clock, home=settings.home)
 
     def report(trip: GuardTrip) -> None:
         store.noted(trip)

@@ -1,8 +1,8 @@
 """What guards ruled, read from the ledger's entries.
 
-Stops, releases and exemptions hold at every gateway, and after a restart. What each gateway counted until then is its
-own: with n of them, a loop that spreads itself evenly over all is stopped n times later, and a recursion whose calls
-never meet their parents at one gateway is not stopped at all.
+Stops, releases and exemptions hold at every gateway, and after a restart. What each gateway counted is its own unless
+it is told otherwise (`router.stores.guards.sql`): by rulings alone, a loop that spreads itself evenly over n of them
+would be stopped n times later, and a recursion whose calls never meet their parents at one gateway not at all.
 """
 
 from __future__ import annotations
