@@ -83,8 +83,9 @@ Event: TypeAlias = Asked | Done | Ruled
 
 def plain_of(event: Event) -> list[object]:
     """The event as JSON carries it."""
-    letter = "a" if isinstance(event, Asked) else "d" if isinstance(event, Done) else "r"
-    return [letter, *event]
+    if isinstance(event, Asked):
+        return ["a", *event[:-1], [list(stamp) for stamp in event.stamps]]
+    return ["d" if isinstance(event, Done) else "r", *event]
 
 
 def event_of(plain: object) -> Event | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from router.errors import (
     RateLimitedError,
 )
 from router.guards import event_of, plain_of
+from router.guards.events import Asked
 from router.policy import Caller, Guards, Terms
 from tests.router.guards.asking import NOW_MS, USD, Asking, user
 
@@ -135,12 +137,13 @@ def test_a_clock_that_steps_back_lets_nothing_through() -> None:
 def test_another_gateway_and_one_that_restarts_know_what_this_one_saw() -> None:
     asking, other = Asking(), Asking()
     for _ in range(6):
-        asking.ask("the same again")
-    carried = [event_of(plain_of(each)) for each in asking.keeper.outbox]
+        asking.ask("the same again, at 2026-11-25T10:00:00Z")
+    carried = [event_of(orjson.loads(orjson.dumps(plain_of(each)))) for each in asking.keeper.outbox]
     assert carried == asking.keeper.outbox
+    assert any(isinstance(each, Asked) and each.stamps for each in carried), "a time in the text is carried too"
     other.keeper.fold(each for each in carried if each is not None)
     other.now_ms = asking.now_ms
-    assert isinstance(refused(other, "the same again"), RateLimitedError)
+    assert isinstance(refused(other, "the same again, at 2026-11-25T10:00:00Z"), RateLimitedError)
     assert event_of(["z", 1]) is None
     assert event_of(["a", 1]) is None
     assert event_of("nonsense") is None
