@@ -84,9 +84,9 @@ def test_a_full_disk_refuses_until_there_is_room_again(gateway: GatewayProcess, 
         resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (size + 50_000, resource.RLIM_INFINITY))
         load.until_more(503)
         assert gateway.command("ledger", "verify").returncode == 0, "what is written is whole"
-        # A smaller write may still have found room: from here on none does, and what was under way has ended.
-        size = (gateway.home / "ledger.sqlite-wal").stat().st_size
-        resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        # A smaller write may still have found room, and a log that was carried over starts again at its first byte:
+        # from here on no file takes a byte, the process's own log among them, and what was under way has ended.
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         load.until_more(503)
         billed = len(bill_of(simulator))
         load.until_more(503)
