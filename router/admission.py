@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from router.bill import Bill
 from router.budgets import Denial
 from router.catalog import cost_nanousd, hold_nanousd
+from router.context_bill import context_use_of
 from router.cover import input_tokens_max_of, sought_for
 from router.errors import BudgetStoreUnavailableError, LedgerUnavailableError
 from router.estimate import NOTHING_SEEN, Expected, estimate_of, most_nanousd_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from router.calibration import Promise
     from router.chat import FinishReason, Request
     from router.clock import Clock
+    from router.context_bill import ContextSeen
     from router.cover import Cover, Floor, Sought
     from router.decision import Candidate, CostRange, Decision
     from router.errors import RouterError
@@ -46,7 +48,7 @@ class Account:
 
     ``learn`` is told the model, the tokens that its vendor reported, and the time in monotonic seconds. ``cascade``
     says how the checks on the answers went, None where there were none. ``purse`` is None where no budget limits it,
-    ``watch`` where no guard looks.
+    ``watch`` where no guard looks, ``seen`` where the input is too short to have a context bill.
     """
 
     subject: Subject
@@ -63,6 +65,7 @@ class Account:
     purse: Purse | None = None
     watch: Watch | None = None
     context: str | None = None
+    seen: ContextSeen | None = None
 
     def finish(self, observer: Observer) -> None:
         """No attempt follows: the request has ended with its last one, if there was any, which is told once."""
@@ -131,6 +134,8 @@ class Hold:
         )
         if source == "reported" and self.account.learn is not None:
             self.account.learn(self.intent.model, tokens, self.clock.monotonic_s())
+        if self.account.seen is not None:
+            self.ledger.append_later(context_use_of(self.intent, self.account.seen, tokens, model.prices))
         self.account.finish(self.observer)
 
     def estimated_usage(self) -> Usage | None:
@@ -317,7 +322,7 @@ class Admission:
             vendor=chosen.vendor,
             hold_nanousd=worst_nanousd if cover is None or cover.is_sliced else cover.held_nanousd,
             lease_expires_ms=now_ms + _lease_ms(policy),
-            receipt=_receipt_of(decision, candidate, cover, account.watch) if account.attempts == 1 else None,
+            receipt=_receipt_of(decision, candidate, cover, account) if account.attempts == 1 else None,
             accounts=() if cover is None else cover.grant.accounts,
         )
         try:
@@ -355,16 +360,17 @@ def _lease_ms(policy: Policy) -> int:
     return round(policy.limits.lease_s * 1000)
 
 
-def _receipt_of(
-    decision: Decision, candidate: Candidate, cover: Cover | None, watch: Watch | None
-) -> dict[str, object]:
+def _receipt_of(decision: Decision, candidate: Candidate, cover: Cover | None, account: Account) -> dict[str, object]:
     """The decision's receipt; under budgets with what is held, and the output limit that it pays for.
 
-    Where a guard noticed something, with what it was.
+    Where a guard noticed something, with what it was; of a long input, what of it was sent before.
     """
     receipt = receipt_of(decision)
+    watch = account.watch
     if watch is not None and (noticed := watch.receipt) is not None:
         receipt["guard"] = noticed
+    if account.seen is not None:
+        receipt["repeats"] = account.seen.receipt()
     if cover is not None:
         receipt["budget"] = {
             "held_nanousd": cover.held_nanousd,

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from router.chat import Text
+from router.chunks import chunks_of
 from router.errors import ContextLengthExceededError
+from router.prompt import encode_text, question_index_of
 from router.token_priors import input_tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from router.chat import Request
     from router.policy import ContextBound, PolicyModel
     from router.prompt import Sizes
     from router.trim import Trim
 
-Part: TypeAlias = Literal["system", "tools", "history", "results", "question", "other"]
-PARTS: tuple[Part, ...] = ("system", "tools", "history", "results", "question", "other")
+Part: TypeAlias = Literal["system", "tools", "history", "results", "retrieved", "question", "other"]
+PARTS: tuple[Part, ...] = ("system", "tools", "history", "results", "retrieved", "question", "other")
+# Below this much text nobody looks for retrieved chunks: there is no bill to explain.
+RETRIEVED_BYTES_MIN = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +34,37 @@ class ContextOver:
     of: str
 
 
-def context_of(model: PolicyModel, sizes: Sizes, input_tokens: int) -> Mapping[str, int]:
+class Retrieved(NamedTuple):
+    """Bytes of retrieved chunks in the newest turn that a user wrote, and in those before."""
+
+    in_question: int = 0
+    in_history: int = 0
+
+
+NOTHING_RETRIEVED = Retrieved()
+
+
+def retrieved_of(request: Request, sizes: Sizes) -> Retrieved:
+    """How much of the users' turns is retrieved chunks, by the rules of `router.chunks`; nothing of a short input."""
+    if sizes.text_bytes < RETRIEVED_BYTES_MIN:
+        return NOTHING_RETRIEVED
+    newest = question_index_of(request.messages)
+    found = [0, 0]
+    for chunk in chunks_of(request.messages):
+        part = request.messages[chunk.message].parts[chunk.part]
+        assert isinstance(part, Text), "chunks are text"
+        found[chunk.message != newest] += len(encode_text(part.text[chunk.start : chunk.end]))
+    return Retrieved(*found)
+
+
+def context_of(
+    model: PolicyModel, sizes: Sizes, input_tokens: int, retrieved: Retrieved = NOTHING_RETRIEVED
+) -> Mapping[str, int]:
     """The input tokens by part; they sum to ``input_tokens``.
 
-    ``results`` are tools' results, ``question`` the newest turn that a user wrote with all that stands in it,
-    ``history`` every other turn. Text is shared out by bytes; ``other`` is images, framing and what rounding leaves.
+    ``results`` are tools' results, ``question`` the newest turn that a user wrote, ``history`` every other turn, both
+    without the ``retrieved`` chunks in them. Text is shared out by bytes; ``other`` is images, framing and what
+    rounding leaves.
     """
     text_tokens = input_tokens_of(
         model,
@@ -47,9 +79,12 @@ def context_of(model: PolicyModel, sizes: Sizes, input_tokens: int) -> Mapping[s
     bytes_of = {
         "system": sizes.system_bytes,
         "tools": sizes.tools_bytes,
-        "history": sizes.text_bytes - sizes.system_bytes - sizes.results_bytes - sizes.question_bytes,
+        "history": (
+            sizes.text_bytes - sizes.system_bytes - sizes.results_bytes - sizes.question_bytes - retrieved.in_history
+        ),
         "results": sizes.results_bytes,
-        "question": sizes.question_bytes,
+        "retrieved": sum(retrieved),
+        "question": sizes.question_bytes - retrieved.in_question,
     }
     tokens = {part: min(text_tokens, input_tokens) * size // whole for part, size in bytes_of.items()}
     return {**tokens, "other": input_tokens - sum(tokens.values())}

@@ -10,7 +10,7 @@ from router.ask import ask_of
 from router.calibration import NO_CALIBRATIONS
 from router.cascade import bar_of
 from router.catalog import expected_cost_nanousd
-from router.context import context_of, require_within, trims_to
+from router.context import context_of, require_within, retrieved_of, trims_to
 from router.decision import Candidate, Choice, Decision, choose, explained
 from router.eligibility import Circumstances, check_model, matching_rules
 from router.errors import ContextLengthExceededError, NoEligibleModelError
@@ -191,7 +191,7 @@ def decide(
     }
     seen = circumstances_of(request, caller, terms, ask, sizes, weights[policy.premium].input_tokens, scores.support)
     rules = matching_rules(policy, caller, seen)
-    context = context_of(policy.premium_model, sizes, seen.input_tokens)
+    context = context_of(policy.premium_model, sizes, seen.input_tokens, retrieved_of(request, sizes))
     bounds = bounds_of(policy, rules)
     bound = trims_to(bounds, seen.input_tokens) if bounds and trim is None else None
     if bound is not None:

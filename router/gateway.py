@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 
 from router.admission import Account
 from router.calibration import NO_CALIBRATIONS
+from router.context_bill import CONTEXT_TOKENS_MIN, ContextSeen
 from router.decide import decide
 from router.errors import RouterError
 from router.estimate import NOTHING_SEEN, seen_in_reply
 from router.job import Job
 from router.ledger import Rejection
 from router.receipt import receipt_of
+from router.repeats import Repeats
 from router.stream import AnswerStream, Background
 from router.subject import refused_subject_of, subject_of
 from router.trim import cut_out
@@ -73,6 +75,7 @@ class Gateway:
     background: Background
     salt: bytes
     caches: WarmCaches = field(default_factory=WarmCaches)
+    repeats: Repeats = field(default_factory=Repeats)
 
     @property
     def policy(self) -> Policy:
@@ -160,8 +163,15 @@ class Gateway:
             purse=self.admission.treasury.purse_of(now.policy, caller, subject),
             watch=watch,
             context=decision.context_warning,
+            seen=self._seen(request, caller, decision),
         )
         return Job(request, decision, account, now.policy, now.deployments)
+
+    def _seen(self, request: Request, caller: Caller, decision: Decision) -> ContextSeen | None:
+        """What a long input is made of, and what of it was sent before; None of a short one."""
+        if sum(decision.context.values()) < CONTEXT_TOKENS_MIN:
+            return None
+        return ContextSeen(decision.context, self.repeats.look(request, caller.key_id))
 
     def _guarded(
         self, request: Request, caller: Caller, terms: Terms, decision: Decision, policy: Policy

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from router.chat import Part, Request
     from router.clock import Clock
     from router.decision import Decision
-    from router.guards import Keeper, Verdict
+    from router.guards import Event, Keeper, Verdict
     from router.policy import Caller, Policy, Terms
     from router.ports import GuardStore
 
@@ -83,22 +83,40 @@ async def share(keeper: Keeper, store: GuardStore) -> None:
     """
     answered_s = asyncio.get_running_loop().time()
     while True:
-        try:
-            while keeper.outbox:
-                batch = keeper.outbox[:BATCH_MAX]
-                await store.publish(batch)
-                del keeper.outbox[: len(batch)]
-            keeper.fold(await store.read())
-            answered_s = asyncio.get_running_loop().time()
-        except StoreError as error:
-            if not keeper.is_away and asyncio.get_running_loop().time() - answered_s > AWAY_S:
-                log.warning("guards not shared", extra={"fields": {"reason": error.message}})
-                keeper.is_away = True
-        else:
+        why_not = await _share_once(keeper, store)
+        now_s = asyncio.get_running_loop().time()
+        if why_not is None:
+            answered_s = now_s
             if keeper.is_away:
                 log.warning("guards shared again", extra={"fields": {}})
             keeper.is_away = False
+        elif not keeper.is_away and now_s - answered_s > AWAY_S:
+            log.warning("guards not shared", extra={"fields": {"reason": why_not}})
+            keeper.is_away = True
         await asyncio.sleep(store.every_s)
+
+
+async def _share_once(keeper: Keeper, store: GuardStore) -> str | None:
+    """Tell and take in what there is; returns why that failed, None where it did not.
+
+    What a bug of ours makes unreadable is dropped and named in the log by its kind: it must not end the sharing.
+    """
+    batch: list[Event] = []
+    try:
+        while keeper.outbox:
+            batch = keeper.outbox[:BATCH_MAX]
+            await store.publish(batch)
+            del keeper.outbox[: len(batch)]
+        batch = []
+        keeper.fold(await store.read())
+    except StoreError as error:
+        return error.message
+    except Exception as error:  # noqa: BLE001  # the outermost handler of a task that lives as long as the process
+        del keeper.outbox[: len(batch)]
+        reason = f"a bug: {type(error).__name__}"
+        log.warning("guards dropped what they could not share", extra={"fields": {"reason": reason, "n": len(batch)}})
+        return reason
+    return None
 
 
 @dataclass(frozen=True, slots=True)

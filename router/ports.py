@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from router.chat import Reply, Request, StreamEvent, Surface
     from router.guards import Event
     from router.ledger import (
+        ContextUse,
         GuardTrip,
         Intent,
         Line,
@@ -150,6 +151,10 @@ class Ledger(Protocol):
 
     def trips(self, query: TripQuery, *, limit: int | None = None) -> AsyncIterator[GuardTrip]:
         """Guard trips and what operators did about them, newest first."""
+        ...
+
+    def contexts(self, query: RequestQuery) -> AsyncIterator[ContextUse]:
+        """The context bills of the requests in the query, by time."""
         ...
 
     def labelled(self, from_ms: int, to_ms: int, *, limit: int) -> AsyncIterator[tuple[RequestRow, tuple[Line, ...]]]:

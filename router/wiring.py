@@ -35,6 +35,7 @@ from router.quality import load_quality_model
 from router.server import Idempotency, ServerParts, create_app
 from router.server.budgets import budget_routes
 from router.server.chargeback import chargeback_routes
+from router.server.contexts import context_routes
 from router.server.dashboard import dashboard_routes
 from router.server.guards import guard_routes
 from router.server.http_protocol import ShapedHttpProtocol
@@ -194,6 +195,7 @@ def routes_of(parts: ServerParts, budgets: BudgetStore, keeper: Keeper) -> tuple
     return (
         report_routes(parts),
         chargeback_routes(parts),
+        context_routes(parts),
         budget_routes(parts, budgets),
         guard_routes(parts, keeper),
         dashboard_routes(),

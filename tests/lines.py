@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from router.decision import CostRange
-from router.ledger import Correction, Feedback, Intent, Rejection, Settlement, Subject
+from router.ledger import ContextUse, Correction, Feedback, Intent, Rejection, Settlement, Subject
 from router.tokens import TokenUsage
 
 START_MS = 1_793_000_000_000
@@ -111,3 +111,13 @@ def correction_line(decision_id: str = "d1", attempt: int = 1, delta: int = -100
 
 def feedback_line(decision_id: str = "d1", score: float = 0.75) -> Feedback:
     return Feedback(decision_id, START_MS + 1000, score, "thumbs", "key-1")
+
+
+def context_line(decision_id: str = "d1", time_ms: int = START_MS, **changes: Any) -> ContextUse:
+    fields: dict[str, Any] = {
+        "model": "haiku", "team": "search", "project": "web", "key_id": "key-1", "tags": {"app": "find"},
+        "input_tokens": 2_000, "input_cost_nanousd": 400_001, "parts": {"system": 1_500, "question": 400, "other": 100},
+        "prefix_tokens": 10, "again_tokens": 300, "twice_tokens": 20, "again_nanousd": 60_000, "twice_nanousd": 4_000,
+        "break_part": "system", "break_why": "time", "break_at_char": 26, "lost_tokens": 300, "lost_nanousd": 54_000,
+    }  # fmt: skip
+    return ContextUse(decision_id=decision_id, time_ms=time_ms, **{**fields, **changes})

@@ -217,6 +217,9 @@ def report(
     chargeback: Annotated[
         bool, typer.Option("--chargeback", help="Report what each owner is charged; --by is then the team.")
     ] = False,
+    context: Annotated[
+        bool, typer.Option("--context", help="Report what inputs are made of and what of them is paid for again.")
+    ] = False,
     form: Annotated[
         str | None,
         typer.Option("--format", metavar="FORMAT", help="table, json, csv, png or svg [what --out ends in; table]."),
@@ -234,6 +237,14 @@ def report(
     with their band, and cost by group, by model without --by, beside what premium would have cost.
     """
     chosen = "json" if json else form
+    if chargeback and context:
+        raise typer.BadParameter("is another report than --chargeback", param_hint="--context")
+    if context:
+        from router.cli.context import context as explain_inputs
+
+        raise typer.Exit(
+            explain_inputs(by=by, since=since, until=until, policy=policy, home=home, form=chosen, out=out)
+        )
     if chargeback:
         from router.cli.chargeback import chargeback as charge
 

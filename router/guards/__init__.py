@@ -7,10 +7,12 @@ from router.guards.rules import GUARDS
 from router.guards.state import Case
 from router.guards.trips import Actor, ruled_of, trip_fields, trip_of
 from router.guards.verdicts import Mark, Verdict
+from router.guards.volatile import STAMP, bare, normalised
 
 __all__ = [
     "GUARDS",
     "RUNGS",
+    "STAMP",
     "Action",
     "Actor",
     "Case",
@@ -18,7 +20,9 @@ __all__ = [
     "Keeper",
     "Mark",
     "Verdict",
+    "bare",
     "event_of",
+    "normalised",
     "plain_of",
     "ruled_of",
     "trip_fields",

@@ -6,6 +6,7 @@ from router.ledger.chain import Finding, StoredLine, genesis_of, link_hash
 from router.ledger.fold import Folio, fold_lines
 from router.ledger.lines import (
     Arm,
+    ContextUse,
     Correction,
     Feedback,
     GuardTrip,
@@ -25,6 +26,7 @@ from router.ledger.lines import (
 
 __all__ = [
     "Arm",
+    "ContextUse",
     "Correction",
     "Feedback",
     "Finding",

@@ -11,14 +11,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from router.decision import CostRange
-from router.ledger.lines import Correction, Feedback, GuardTrip, Intent, Rejection, RequestRow, Settlement, Subject
+from router.ledger.lines import (
+    ContextUse,
+    Correction,
+    Feedback,
+    GuardTrip,
+    Intent,
+    Rejection,
+    RequestRow,
+    Settlement,
+    Subject,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from router.ledger.lines import Line
 
-Kind: TypeAlias = Literal["intent", "settlement", "rejection", "correction", "feedback", "guard"]
+Kind: TypeAlias = Literal["intent", "settlement", "rejection", "correction", "feedback", "guard", "context"]
 LATE_WHY = "settled after its lease had expired"
 OPEN = "open"
 REJECTED = "rejected"
@@ -34,6 +44,8 @@ def kind_of(line: Line) -> Kind:
         return "rejection"
     if isinstance(line, GuardTrip):
         return "guard"
+    if isinstance(line, ContextUse):
+        return "context"
     return "correction" if isinstance(line, Correction) else "feedback"
 
 
@@ -46,7 +58,7 @@ def decision_id_of(line: Line) -> str:
 
 def attempt_of(line: Line) -> int:
     """The attempt that the line belongs to; 0 where it speaks of the whole request."""
-    return 0 if isinstance(line, Rejection | Feedback | GuardTrip) else line.attempt
+    return 0 if isinstance(line, Rejection | Feedback | GuardTrip | ContextUse) else line.attempt
 
 
 def line_key_of(line: Line) -> str:
@@ -61,6 +73,8 @@ def line_key_of(line: Line) -> str:
         return f"s{line.attempt}"
     if isinstance(line, Rejection):
         return "r"
+    if isinstance(line, ContextUse):
+        return "x"
     if isinstance(line, GuardTrip):  # one case goes up and down its ladder, maybe within a millisecond
         rung: tuple[object, ...] = (line.time_ms, line.guard, line.action, line.by, line.decision_id)
         return "g-" + hashlib.sha256(repr(rung).encode(errors="replace")).hexdigest()[:16]

@@ -170,7 +170,39 @@ class GuardTrip:
     by: str = "guard"
 
 
-Line: TypeAlias = Intent | Settlement | Rejection | Correction | Feedback | GuardTrip
+@dataclass(frozen=True, slots=True)
+class ContextUse:
+    """What the input of one request was made of, written beside its settlement where the input is worth explaining.
+
+    ``parts`` are tokens and sum to ``input_tokens``. ``prefix_tokens`` begin an earlier request of the same owner too,
+    ``again_tokens`` were sent before but stand behind something that differs, ``twice_tokens`` stand in this request
+    already. ``break_*`` tell of a time or a number for whose sake no cache could serve ``lost_tokens``. Costs are of
+    the input alone, at the price of the model that answered.
+    """
+
+    decision_id: str
+    time_ms: int
+    model: str
+    team: str | None
+    project: str | None
+    key_id: str | None
+    tags: Mapping[str, str]
+    input_tokens: int
+    input_cost_nanousd: int
+    parts: Mapping[str, int]
+    prefix_tokens: int = 0
+    again_tokens: int = 0
+    twice_tokens: int = 0
+    again_nanousd: int = 0
+    twice_nanousd: int = 0
+    break_part: str | None = None
+    break_why: str | None = None
+    break_at_char: int | None = None
+    lost_tokens: int = 0
+    lost_nanousd: int = 0
+
+
+Line: TypeAlias = Intent | Settlement | Rejection | Correction | Feedback | GuardTrip | ContextUse
 
 
 class RequestRow(NamedTuple):
@@ -260,7 +292,7 @@ class RequestQuery:
     key_id: str | None = None
     model: str | None = None
 
-    def holds(self, row: RequestRow) -> bool:
+    def holds(self, row: RequestRow | ContextUse) -> bool:
         """Whether the request is asked for."""
         return (
             self.from_ms <= row.time_ms < self.to_ms

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from router.decision import CostRange
-from router.ledger.lines import Correction, Feedback, GuardTrip, Intent, Rejection, Settlement, Subject
+from router.ledger.lines import ContextUse, Correction, Feedback, GuardTrip, Intent, Rejection, Settlement, Subject
 from router.tokens import TokenUsage
 
 if TYPE_CHECKING:
@@ -73,4 +73,6 @@ def parse_line(kind: str, plain: Mapping[str, Any]) -> Line:
         return _made(Feedback, plain)
     if kind == "guard":
         return _made(GuardTrip, plain)
+    if kind == "context":
+        return _made(ContextUse, plain)
     raise ValueError(f"no line is called {kind!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from router.budgets import OpenHold
-from router.ledger import Feedback, Folio, GuardTrip, RequestTotals, Spend
+from router.ledger import ContextUse, Feedback, Folio, GuardTrip, RequestTotals, Spend
 from router.stores.encoding import encode_line
 from router.stores.grouping import dearest_of, group_value_of, in_order, require_groups
 
@@ -102,6 +102,13 @@ class MemoryLedger:
         found.reverse()
         for trip in sorted(found, key=lambda each: -each.time_ms)[:limit]:
             yield trip
+
+    async def contexts(self, query: RequestQuery) -> AsyncIterator[ContextUse]:
+        """The context bills of the requests in the query, by time."""
+        lines = (line for lines in self._lines.values() for line in lines)
+        found = [line for line in lines if isinstance(line, ContextUse) and query.holds(line)]
+        for use in sorted(found, key=lambda each: (each.time_ms, each.decision_id)):
+            yield use
 
     async def labelled(
         self, from_ms: int, to_ms: int, *, limit: int

@@ -94,6 +94,7 @@ TABLE: dict[str, tuple[tuple[int, int, int, int], object]] = {
     "POST /v1/feedback": ((401, 404, 201, 201), "feedback"),
     "GET /v1/reports/savings": (ANY_KEY, None),
     "GET /v1/reports/chargeback": (ANY_KEY, None),
+    "GET /v1/reports/context": (ANY_KEY, None),
     "GET /v1/budgets": (ANY_KEY, None),
     "GET /v1/guards": (ANY_KEY, None),
     "POST /v1/guards/{scope_id}/release": (OPERATORS, None),
@@ -128,11 +129,12 @@ def test_every_route_gives_each_key_its_own_and_no_more(keyed: Keyed) -> None:
 
 def test_a_teams_key_sees_no_figure_of_another_team(keyed: Keyed) -> None:
     with client_of(keyed, "search") as client:
-        decision_id = ask(client, "What is the capital of France?").headers["x-router-decision-id"]
+        decision_id = ask(client, "What is the capital of France? " * 300).headers["x-router-decision-id"]
     span = "from=2020-01-01&to=2099-01-01"
     for path in (
         f"/v1/reports/savings?{span}&group_by=team,key",
         f"/v1/reports/chargeback?{span}&group_by=team,key",
+        f"/v1/reports/context?{span}&group_by=team,key",
         "/v1/decisions?limit=50",
         "/v1/budgets",
         f"/v1/guards?{span}",
@@ -161,7 +163,8 @@ def left_behind(gateway: Keyed) -> dict[str, bytes]:
         f"/v1/guards?{span}",
         f"/v1/reports/savings?{span}&group_by=key,tag:app",
     ]
-    paths += [f"/v1/reports/chargeback?{span}&group_by=key&format=csv", "/v1/decisions?limit=500", "/openapi.json"]
+    paths += [f"/v1/reports/context?{span}&group_by=key", f"/v1/reports/chargeback?{span}&group_by=key&format=csv"]
+    paths += ["/v1/decisions?limit=500", "/openapi.json"]
     for path in paths:
         found[path] = gateway.send("GET", path, ADMIN)[1]
     for form in ("jsonl", "csv"):

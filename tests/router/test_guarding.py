@@ -10,6 +10,7 @@ import pytest
 from router.budgets import Budget
 from router.chat import Finish, RawFrames, StreamStart, Text, TextDelta, ToolCall, ToolCallDelta, UsageReport
 from router.errors import BudgetExhaustedError, LoopDetectedError, ProviderError, RateLimitedError, RouterError
+from router.guarding import AWAY_S, share
 from router.ledger import GuardTrip, TripQuery
 from router.policy import Caller, Guards, Terms
 from router.receipt import choice_of_receipt
@@ -293,3 +294,46 @@ def test_an_answer_that_is_too_long_is_not_told_and_not_kept() -> None:
         heard.note(TextDelta("x" * (BYTES_MAX // 10)))
     assert heard._events == []
     assert heard.parts() == ()
+
+
+class FailingStore:
+    """Fails as it is told to, once each, and then works."""
+
+    every_s = 1.0
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.told: list[Any] = []
+
+    async def publish(self, events: Any) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.told += events
+
+    async def read(self) -> list[Any]:
+        return []
+
+
+@pytest.mark.parametrize("failures", [1, 2, 9])
+def test_a_bug_in_sharing_drops_what_it_failed_on_and_the_sharing_goes_on(
+    failures: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage({CHEAP: [reply_of() for _ in range(12)]})
+    store: Any = FailingStore(*(TypeError("the words of a prompt") for _ in range(failures)))
+
+    async def run() -> None:
+        sharing = asyncio.ensure_future(share(stage.keeper, store))
+        for index in range(12):
+            await stage.gateway.answer(request_of(f"What is the capital of country {index}?"), TEAM, SOME)
+            await asyncio.sleep(1.0)
+            assert not sharing.done()
+        assert stage.keeper.is_away is False
+        assert store.told
+        assert stage.keeper.outbox == []
+        sharing.cancel()
+
+    leap(run())
+    said = [record.getMessage() for record in caplog.records]
+    assert said.count("guards dropped what they could not share") == failures
+    assert ("guards not shared" in said) is (failures > AWAY_S)
+    assert "prompt" not in caplog.text

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from router.budgets import OpenHold
 from router.errors import LedgerUnavailableError
-from router.ledger import GuardTrip, Intent, RequestTotals, Spend
+from router.ledger import ContextUse, GuardTrip, Intent, RequestTotals, Spend
 from router.stores.encoding import decode_line, encode_line
 from router.stores.grouping import COLUMN_OF_GROUP, MOMENTS, TAG_PREFIX, in_order, require_groups
 from router.stores.sql.labelled import labelled_in
 from router.stores.sql.posting import Entry
 from router.stores.sql.statements import (
     DUE_MAX,
+    GET_CONTEXTS,
     GET_OPEN,
     GET_SPEND,
     GET_SPENDERS,
@@ -268,6 +269,20 @@ class SqlLedger:
             if isinstance(trip, GuardTrip) and query.holds(trip):
                 told += 1
                 yield trip
+
+    async def contexts(self, query: RequestQuery) -> AsyncIterator[ContextUse]:
+        """The context bills of the requests in the query, by time; read page by page."""
+        await self._caught_up()
+        last: tuple[int, str] = (query.from_ms, "")
+        while True:
+            page = await self.reads.fetch(GET_CONTEXTS, query.to_ms, *last, PAGE)
+            for time_ms, decision_id, payload in page:
+                last = (time_ms, decision_id)
+                use = _decoded("context", payload)
+                if isinstance(use, ContextUse) and query.holds(use):
+                    yield use
+            if len(page) < PAGE:
+                return
 
     async def labelled(
         self, from_ms: int, to_ms: int, *, limit: int

@@ -126,12 +126,13 @@ SHARED_2 = (
     "CREATE INDEX ledger_lines_of_guards ON ledger_lines (time_ms) WHERE kind = 'guard'",
     "CREATE INDEX ledger_lines_of_feedback ON ledger_lines (time_ms) WHERE kind = 'feedback'",
 )
+SHARED_3 = ("CREATE INDEX ledger_lines_of_context ON ledger_lines (time_ms, decision_id) WHERE kind = 'context'",)
 SPEND_2 = (
     "CREATE TABLE budget_spend (account TEXT PRIMARY KEY, settled_nanousd {0} NOT NULL, open_nanousd {0} NOT NULL)"
 )
 MIGRATIONS: dict[Dialect, tuple[tuple[str, ...], ...]] = {
-    "sqlite": (SQLITE_1, (*SHARED_2, SPEND_2.format("INTEGER"))),
-    "postgresql": (POSTGRES_1, (*SHARED_2, SPEND_2.format("BIGINT"))),
+    "sqlite": (SQLITE_1, (*SHARED_2, SPEND_2.format("INTEGER")), SHARED_3),
+    "postgresql": (POSTGRES_1, (*SHARED_2, SPEND_2.format("BIGINT")), SHARED_3),
 }
 VERSION_TABLE = "CREATE TABLE IF NOT EXISTS ledger_schema (version INTEGER PRIMARY KEY, applied_ms BIGINT NOT NULL)"
 

@@ -60,6 +60,10 @@ GET_TRIPS = (
     "SELECT payload FROM ledger_lines WHERE kind = 'guard' AND time_ms >= ? AND time_ms < ?"
     " ORDER BY time_ms DESC, decision_id DESC"
 )
+GET_CONTEXTS = (
+    "SELECT time_ms, decision_id, payload FROM ledger_lines WHERE kind = 'context' AND time_ms < ?"
+    " AND (time_ms, decision_id) > (?, ?) ORDER BY time_ms, decision_id LIMIT ?"
+)
 PUT_HEAD = (
     "INSERT INTO chains (writer_id, position, hash) VALUES (?, ?, ?)"
     " ON CONFLICT (writer_id) DO UPDATE SET position = excluded.position, hash = excluded.hash"
