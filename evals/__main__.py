@@ -1,4 +1,4 @@
-"""``python -m evals train|select|ablate|report|promise|newcomer|seeds|machines|trimming|docs``."""
+"""``python -m evals train|select|ablate|report|promise|newcomer|drift|seeds|machines|trimming|docs``."""
 
 from __future__ import annotations
 
@@ -42,6 +42,9 @@ def _judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     entering = commands.add_parser("newcomer", help="a model left out of training, entered with few graded answers")
     entering.add_argument("--draws", type=int, default=20, help="how often the graded answers are drawn")
     entering.add_argument("--out", type=Path, help="write JSON here")
+    drifting = commands.add_parser("drift", help="whether prompts of another kind than the graded ones are noticed")
+    drifting.add_argument("--draws", type=int, default=20, help="how often graded and coming prompts are drawn")
+    drifting.add_argument("--out", type=Path, help="write JSON here")
     seeding = commands.add_parser("seeds", help="the judged figures over models that differ by their seed alone")
     seeding.add_argument("--seeds", type=int, default=3)
     seeding.add_argument("--left-out", action="store_true", help="also without each source, fitted for each seed")
@@ -81,6 +84,10 @@ def main(arguments: list[str] | None = None) -> None:
         from evals.promise import promise
 
         promise(splits=given.splits, out=given.out, picture=given.picture)
+    elif given.command == "drift":
+        from evals.drift import drift
+
+        drift(draws=given.draws, out=given.out)
     elif given.command == "seeds":
         from evals.seeds import seeds
 

@@ -17,7 +17,7 @@ import numpy as np
 from evals.batch import sigmoid
 from evals.pairs import PAIRS, rows_of
 from evals.prices import PORTFOLIOS, PREMIUM, usual_cost_usd
-from router.calibration import GRID, TOLERANCES, upper_bounds
+from router.grading import GRID, TOLERANCES, upper_bounds
 from router.quality.names import ability_key
 
 if TYPE_CHECKING:

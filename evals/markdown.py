@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "evals" / "results"
 DOCUMENTS: Final = (ROOT / "docs" / "quality.md", ROOT / "docs" / "promise.md")
-FILES: Final = ("report", "promise", "newcomer", "seeds", "machines")
+FILES: Final = ("report", "promise", "newcomer", "seeds", "machines", "drift")
 PLACE: Final = re.compile(r"(?P<open><!-- evals: (?P<name>[a-z- _0-9]+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL)
 # Sources with fewer outcomes on the test split stand in the table of calibration alone.
 LARGE: Final = 3000
@@ -210,6 +210,19 @@ def newcomer_table(found: dict[str, Any]) -> str:
     return table(("model", "its prior", "source", *counts), rows, left=3)
 
 
+def drift_table(found: dict[str, Any]) -> str:
+    """Alarms by how many prompts came in, of which workload."""
+    rows = [
+        [
+            f"{coming} prompts",
+            str(found["workloads"][coming]),
+            *(f"{row[what]:.1%}" for what in ("same", "half", "others")),
+        ]
+        for coming, row in found["alarms"].items()
+    ]
+    return table(("came in", "workloads", "of the same workload", "half of another", "all of another"), rows)
+
+
 def head_line(report: Results) -> str:
     """Which model, data and splits the figures are of."""
     splits = ", ".join(f"{name} {count}" for name, count in report["splits"].items())
@@ -297,6 +310,7 @@ def tables_of(results: dict[str, Results]) -> dict[str, str]:
         "unseen": unseen_table(promise),
         "unseen cases": unseen_cases_table(promise),
         "newcomer": newcomer_table(results["newcomer"]),
+        "drift": drift_table(results["drift"]),
     }
 
 

@@ -19,8 +19,8 @@ from evals.pairs import PAIRS, rows_of
 from evals.prices import PORTFOLIOS, PREMIUM, usual_cost_usd
 from evals.reliability import pair_costs
 from evals.version import fit_name
-from router.calibration import GRID
-from router.calibration import TOLERANCES as FITTED_TOLERANCES
+from router.grading import GRID
+from router.grading import TOLERANCES as FITTED_TOLERANCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,8 +24,8 @@ from evals.fitted import Fitted, fit_on
 from evals.placement import cells_of, load_levels, place
 from evals.prepare import Prepared, prepare
 from evals.recipe import CHOSEN
-from router.calibration import TOLERANCES
 from router.features import FEATURE_NAMES, NETWORK_FEATURE_COUNT
+from router.grading import TOLERANCES
 from router.quality.artifact import ARRAYS, FORMAT, arrays_sha256, load_quality_model
 from router.quality.names import ability_key
 

@@ -15,7 +15,7 @@ import numpy as np
 from evals.batch import batch_of
 from evals.leftout import model_without
 from evals.splits import ROUNDING, TOLERANCES, costs_of, models_of, rows_judged
-from router.calibration import Labels, chosen_at, fit, outcome_of, predicted_losses, support_floor_of
+from router.grading import Labels, chosen_at, fit, outcome_of, predicted_losses, support_floor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from evals.prepare import Prepared
     from evals.recipe import Recipe
-    from router.calibration import Outcome
+    from router.grading import Outcome
     from router.quality import QualityModel
 
 LABEL_COUNTS: Final = (50, 100, 200)

@@ -206,7 +206,7 @@ def decide(
     tolerance = tolerance_of(ask, rules)
     own = calibration_of(calibrations, caller, seen, rules) if calibrations else None
     learned = calibrations.adjustment_of(own, caller.key_id) if calibrations else None
-    footing = footing_of(quality, scores, policy, tolerance, own, learned)
+    footing = footing_of(quality, scores, policy, tolerance, own, learned, calibrations.drift_of(own))
     weighed = weigh(request, caller, policy, rules, footing.scores, footing.losses, weights)
     choice = require_choice(
         weighed,

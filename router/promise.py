@@ -50,19 +50,21 @@ def footing_of(
     tolerance: float,
     calibration: Calibration | None,
     adjustment: Adjustment | None = None,
+    drift: str | None = None,
 ) -> Footing:
     """The workload's calibration where it has labels enough for the tolerance, else the shipped one where it may.
 
     A calibration was made for one quality model and one premium model, and says nothing beside others, nor of a prompt
     that is unlike those that were graded. Feedback moves a calibration both ways, the shipped one only to the safe
     side: no thumb proves a loss that nobody graded. Where it contradicts either, nothing is promised, and premium
-    answers.
+    answers. Where the workload's prompts have drifted from those that were graded, its calibration says
+    nothing any more, and the shipped one holds, if it may.
     """
     premium = tuple(policy.models).index(policy.premium)
     labels = 0
     threshold = quality.threshold(tolerance, scores.kind)
     alarm = None if adjustment is None else adjustment.alarm
-    if calibration is not None and _is_of(calibration, quality, policy, scores):
+    if calibration is not None and drift is None and _is_of(calibration, quality, policy, scores):
         labels = calibration.labels
         own = calibration.threshold(tolerance)
         if own is not None and alarm is None:
@@ -87,7 +89,7 @@ def footing_of(
         is_met=policy.promise_min is None,
         shifts=shifts,
         feedback=adjustment.id if adjustment is not None and (shifts or alarm) else None,
-        alarm=alarm,
+        alarm=alarm or drift,
     )
 
 

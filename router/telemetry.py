@@ -280,7 +280,7 @@ class Telemetry:
         )
         self.calibration_alarms = Gauge(
             "tollgate_calibration_alarms",
-            "Workloads whose labels contradict their calibration: nothing is promised, premium answers.",
+            "Workloads whose labels contradict their calibration, or whose prompts drifted from the graded ones.",
             registry=registry,
         )
 
@@ -292,7 +292,7 @@ class Telemetry:
         self._of_latency, self._of_first_byte = cache(self.latency.labels), cache(self.first_byte.labels)
 
     def calibrations_told(self, refused: int, alarms: int) -> None:
-        """Show how many calibrations are refused, and how many workloads lost their promise to their labels."""
+        """Show how many calibrations are refused, and how many workloads lost their promise."""
         self.calibrations_refused.set(refused)
         self.calibration_alarms.set(alarms)
 

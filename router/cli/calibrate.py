@@ -14,21 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from router.calibration import (
-    NO_LIMIT,
-    TOLERANCES,
-    Calibration,
-    Labels,
-    Match,
-    chosen_at,
-    chosen_by,
-    fit,
-    held_back,
-    labels_required,
-    outcome_of,
-    support_floor_of,
-    why_not_replace,
-)
+from router.calibration import NO_LIMIT, Calibration, Match, labels_required
 from router.catches import Judged, catches_of
 from router.cli.calibrate_text import shown
 from router.cli.graded import read_graded
@@ -36,23 +22,37 @@ from router.cli.table import table_text
 from router.clock import SystemClock
 from router.config import calibrations as store
 from router.config import learned
+from router.config.drifts import read_drifts
 from router.config.load import load_policy
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
 from router.decide import weights_of
+from router.drift import cuts_of
 from router.errors import ConfigError
 from router.features import features_of
+from router.grading import (
+    TOLERANCES,
+    Labels,
+    chosen_at,
+    chosen_by,
+    fit,
+    held_back,
+    outcome_of,
+    support_floor_of,
+    why_not_replace,
+)
 from router.money import usd_of
 from router.policy import CHECK_NAMES
 from router.prompt import prompt_view_of, sizes_of
 from router.quality import load_quality_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from router.calibration import Array, Fit, Outcome
     from router.cli.graded import Dataset
+    from router.drift import Drift
+    from router.grading import Array, Fit, Outcome
     from router.policy import Policy
     from router.quality import QualityModel
 
@@ -110,9 +110,11 @@ def labels_of(dataset: Dataset, policy: Policy, quality: QualityModel) -> tuple[
         is_placed = [placed.basis != "none" for placed in scores.placement]
         losses = np.where(is_placed, quality.predicted_loss(scores, 0), np.inf)
         limits = [quality.threshold(t, scores.kind) if scores.has_ground else NO_LIMIT for t in TOLERANCES]
-        rows.append((scores.quality, graded, costs, scores.support, groups[each.group], losses, limits))
+        rows.append(
+            (scores.quality, graded, costs, scores.support, groups[each.group], scores.complexity, losses, limits)
+        )
     parts = [np.array(column) for column in zip(*rows, strict=True)]
-    return Labels(models, parts[0], parts[1], parts[2], parts[3], parts[4]), parts[5], parts[6]
+    return Labels(models, *parts[:6]), parts[6], parts[7]
 
 
 def row_of(t: float, promise: str, threshold: str, came: Outcome, needed: int) -> dict[str, object]:
@@ -268,6 +270,7 @@ def made_of(setting: Setting, labels: Labels, fitted: Fit) -> Calibration:
         thresholds=fitted.thresholds,
         labels=labels.count(),
         support_floor=support_floor_of(labels),
+        complexity_cuts=cuts_of(labels.usable().complexity),
     )
 
 
@@ -299,19 +302,32 @@ def show_list(*, home: str | None, as_json: bool) -> int:
     """Every workload with its version in force, and why one is refused."""
     settings = load_settings(home=home)
     loaded = store.load(settings.home, load_quality_model(None).revision)
+    drifts = read_drifts(settings.home)
     rows = [
-        {"workload": each.name, "version": each.version, "match": str(each.match), "labels": each.labels}
+        {
+            "workload": each.name, "version": each.version, "match": str(each.match), "labels": each.labels,
+            "drift": drift_text(each, drifts),
+        }
         for each in sorted(loaded.calibrations.by_match.values(), key=lambda each: each.name)
-    ]
+    ]  # fmt: skip
     if as_json:
         typer.echo(json.dumps({"calibrations": rows, "refused": list(loaded.refused)}, indent=2))
     else:
         cells = [[str(value) for value in row.values()] for row in rows]
-        columns = ("workload", "version", "match", "labels")
-        typer.echo(table_text(columns, cells, ("workload", "match")) if rows else "no calibration is in force")
+        columns = ("workload", "version", "match", "labels", "drift")
+        typer.echo(table_text(columns, cells, ("workload", "match", "drift")) if rows else "no calibration is in force")
         for why in loaded.refused:
             typer.echo(f"refused: {why}", err=True)
     return 1 if loaded.refused else 0
+
+
+def drift_text(calibration: Calibration, drifts: Mapping[Match, Drift]) -> str:
+    """How far the newest prompts are from the graded ones, as a gateway last looked."""
+    found = drifts.get(calibration.match)
+    if found is None or found.calibration != calibration.id:
+        return "not known: too few requests, or an old version" if calibration.match.kind != "rule" else "not watched"
+    state = "WITHDRAWN" if found.is_over else "as graded"
+    return f"{state}: PSI {found.psi:.2f} of {found.limit:.2f} over {found.prompts} prompts"
 
 
 def show_one(name: str, *, home: str | None) -> int:

@@ -14,10 +14,12 @@ from router.chat import Message, Request, Text
 from router.cli.contributions import contributions_of
 from router.cli.table import table_text
 from router.config import calibrations, learned
+from router.config.drifts import read_drifts
 from router.config.load import load_policy
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
 from router.decide import decide
+from router.drift import with_drifts
 from router.errors import AdmissionError, ConfigError, ContextLengthExceededError, UnknownQualityTierError
 from router.money import usd_of
 from router.policy import Caller, Terms
@@ -140,7 +142,7 @@ def calibrations_in(home: Path, quality: QualityModel) -> Calibrations:
         refused.append(error.message)
     for why in refused:
         print(f"refused: {why}", file=sys.stderr)  # noqa: T201  # this command's output
-    return replace(loaded.calibrations, adjustments=moved)
+    return replace(with_drifts(loaded.calibrations, read_drifts(home)), adjustments=moved)
 
 
 def promise_line(decision: Decision) -> str:
@@ -149,7 +151,11 @@ def promise_line(decision: Decision) -> str:
     parts: list[str] = [decision.promise]
     parts += [f"by {decision.calibration}"] if decision.calibration else []
     parts += [f"moved by {decision.feedback}"] if decision.feedback and decision.alarm is None else []
-    parts += [f"withdrawn by {decision.feedback}: {decision.alarm}"] if decision.alarm else []
+    parts += (
+        [f"withdrawn{f' by {decision.feedback}' if decision.feedback else ''}: {decision.alarm}"]
+        if decision.alarm
+        else []
+    )
     parts += [f"{needed} graded prompts of this workload would calibrate it"] if needed else []
     return ", ".join(parts)
 

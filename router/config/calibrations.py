@@ -89,6 +89,7 @@ def content_of(calibration: Calibration, about: Mapping[str, object]) -> dict[st
         "thresholds": thresholds,
         "labels": calibration.labels,
         "support_floor": calibration.support_floor,
+        "complexity_cuts": list(calibration.complexity_cuts),
         "about": dict(about),
     }
     return content | {"sha256": _digest(content)}
@@ -177,6 +178,7 @@ def _calibration_of(content: Mapping[str, Any]) -> Calibration:
         thresholds=thresholds,
         labels=int(content["labels"]),
         support_floor=float(content["support_floor"]),
+        complexity_cuts=tuple(float(cut) for cut in content.get("complexity_cuts", ())),
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evals.calibrate import Judged, logistic_line, thresholds_of, upper_bound
-from router.calibration import GRID, TOLERANCES
+from router.grading import GRID, TOLERANCES
 
 
 def judged(rng: np.random.Generator, n: int, *, source: str = "s", slope: float = 1.0) -> Judged:

@@ -12,7 +12,7 @@ from evals.calibrate import Judged
 from evals.promise import draw_promise, promise_on, show_promise
 from evals.splits import TOLERANCES, Case, cached_cross_fit, cases_of, clopper_pearson, half_of, one_split, over_splits
 from evals.unseen import LABEL_COUNTS, Workload, rows_over, with_labels, without_labels
-from router.calibration import Labels
+from router.grading import Labels
 from tests.evals.conftest import SMALL
 
 if TYPE_CHECKING:

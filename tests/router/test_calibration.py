@@ -7,24 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from router.calibration import (
+from router.calibration import LABELS_MIN, NO_LIMIT, Calibration, Calibrations, Match, labels_required, shifted
+from router.grading import (
     CAUTION,
-    LABELS_MIN,
-    NO_LIMIT,
-    Calibration,
-    Calibrations,
     Fit,
     Labels,
-    Match,
     Outcome,
     chosen_at,
     fit,
     held_back,
-    labels_required,
     outcome_of,
     predicted_losses,
     shift_of,
-    shifted,
     upper_bounds,
     why_not_replace,
 )

@@ -59,7 +59,9 @@ def test_graded_answers_become_a_promise_and_are_rolled_back(folder: Path) -> No
     assert after[0.02]["labels_needed"] == 30
     path = path_of(folder / ".tollgate", "contracts", 1)
     assert not any(row["prompt"][:12] in path.read_text() for row in rows)
-    assert run("--list").stdout.split()[-4:] == ["contracts", "1", "team=legal", "120"]
+    listed = run("--list").stdout.splitlines()[-1]
+    assert listed.split()[:4] == ["contracts", "1", "team=legal", "120"]
+    assert "too few requests" in listed
     assert json.loads(run("--show", "contracts").stdout)["labels"] == 120
 
     assert run("graded.jsonl", "--workload", "contracts", "--match", "team=legal").exit_code == EXIT_OK
