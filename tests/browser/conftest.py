@@ -111,6 +111,16 @@ class Site:
                         return
         raise AssertionError("no guard stopped it")
 
+    def tell_the_time(self, key: str) -> None:
+        """Ask twice with a long system prompt that begins with the time."""
+        for minute in (40, 41):
+            system = f"It is 2026-11-25 21:{minute}:07. {RULES}"
+            messages = [{"role": "system", "content": system}, {"role": "user", "content": f"What of {minute}?"}]
+            body = {"model": "claude-opus", "messages": messages, "max_tokens": 50}
+            headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
+            request = urllib.request.Request(f"{self.url}/v1/chat/completions", json.dumps(body).encode(), headers)
+            urllib.request.urlopen(request, timeout=60).close()
+
 
 class KeyedGateway(GatewayProcess):
     """A gateway with an admin key."""
@@ -130,6 +140,7 @@ BUDGETS = """budgets:
   - {name: company-month, scope: all, window: month, zone: Europe/Berlin, limit_usd: 50}
   - {name: team-day, scope: team, window: day, limit_usd: 20, limits_usd: {legal: 0.7}}
 """
+RULES = " ".join(f"Rule {chr(97 + at % 26)} of part {chr(97 + at // 26)} binds all offices." for at in range(200))
 LOOP = "The committee considered the minutes of the meeting, and asked the clerk to circulate them. " * 1_600
 
 
@@ -148,6 +159,7 @@ def site(simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory) 
         order_faults(simulator, [{"fault": "usage_missing", "rate": 1.0, "limit": 1}])
         assert found.ask(24, key=found.keys["search"], tier="economy") == 200
         assert found.ask(25, key=found.keys["search"], tier="platinum") == 400
+        found.tell_the_time(found.keys["search"])
         found.run_away(found.keys["search"])
         yield found
     finally:

@@ -178,6 +178,25 @@ def test_what_guards_stopped_is_told_with_its_counts(site: Site, tab_on: Callabl
     assert "One scope is stopped" in (page.text_content("#guards-words") or "")
 
 
+def test_what_inputs_are_made_of_is_the_report_and_a_time_in_front_is_named(
+    site: Site, tab_on: Callable[..., Tab]
+) -> None:
+    page = tab_on(site).loaded()
+    report = site.get("/v1/reports/context?group_by=team")
+    lines = page.locator("#inputs table.mix tbody tr").all()
+    assert len(lines) == len(report["groups"]) == 1
+    for line, group in zip(lines, report["groups"], strict=True):
+        assert (line.locator("th").text_content() or "").startswith(group["group"]["team"])
+        again, twice = (group["sent_before"][name]["cost_usd"] for name in ("again", "twice"))
+        assert [shown(each) for each in line.locator(".usd").all()][:3] == [group["input_cost_usd"], again, twice]
+    (broken,) = page.locator("#inputs table.breaks tbody tr").all()
+    (told,) = report["cache_breaks"]
+    assert (told["why"], told["part"], told["team"]) == ("time", "system", "search")
+    assert "a time in the system prompt" in (broken.text_content() or "")
+    assert f"character {told['at_char']}" in (broken.text_content() or "")
+    assert shown(broken.locator(".usd")) == told["lost_usd_per_30_days"]
+
+
 def test_a_teams_key_sees_its_own_limits(site: Site, tab_on: Callable[..., Tab]) -> None:
     page = tab_on(site, key=site.keys["legal"]).loaded()
     assert [row.locator("td").first.text_content() for row in page.locator("#budgets tbody tr").all()] == ["legal"]

@@ -6,6 +6,7 @@ import { colourName } from "./colours.js";
 import { decisionParts } from "./decision.js";
 import { byId, h, swap, table } from "./dom.js";
 import { showCoverage, showGroups, showTiers, showWaterfall } from "./groups.js";
+import { showInputs } from "./inputs.js";
 import { showLatest } from "./latest.js";
 import { showBudgets, showGuards } from "./limits.js";
 import { count, nanoOf, range, share, textOf, usd, usdText } from "./money.js";
@@ -42,11 +43,12 @@ const read = async () => {
   const span = spanAt(await gatewayNow());
   const { from, to } = span;
   const report = (groups) => ask("v1/reports/savings", { from, to, group_by: groups });
-  const [time, model, team, tier, list, budgets, guards] = await Promise.all([
+  const [time, model, team, tier, list, budgets, guards, inputs] = await Promise.all([
     report(SPANS[state.span].bucket), report("model"), report("team"), report("tier,model"),
     ask("v1/decisions", { from, limit: SCATTER_ROWS }), unlessAway("v1/budgets", { budgets: [] }), ask("v1/guards", { from, to }),
+    ask("v1/reports/context", { from, to, group_by: "team" }),
   ]);
-  return { span, time, model, team, tier, list, budgets, guards };
+  return { span, time, model, team, tier, list, budgets, guards, inputs };
 };
 
 // A store of budgets that does not answer takes its own card away, and not the page.
@@ -124,7 +126,7 @@ const showRows = () => {
   byId("more").hidden = state.visible >= state.rows.length && !state.older;
 };
 
-const show = ({ span, time, model, team, tier, list, budgets, guards }) => {
+const show = ({ span, time, model, team, tier, list, budgets, guards, inputs }) => {
   const { totals } = time;
   byId("when").textContent = `${clockText(span.from)} to ${clockText(span.to)} UTC, ${SPANS[state.span].words}`;
   byId("figures").hidden = totals.requests === 0;
@@ -150,6 +152,7 @@ const show = ({ span, time, model, team, tier, list, budgets, guards }) => {
     showCoverage(byId("coverage"), time);
     showBudgets(budgets.budgets);
     showGuards(guards);
+    showInputs(inputs);
     showRows();
   }
   byId("method").textContent = `${time.method.charAt(0).toUpperCase()}${time.method.slice(1)}`;
