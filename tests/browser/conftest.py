@@ -204,9 +204,13 @@ class Tab:
         self.page.wait_for_selector("main[aria-busy=false]")
         return self.page
 
-    def report(self, groups: str) -> Any:
+    def report(self, groups: str, name: str = "savings") -> Any:
         """The report that the page itself asked for last, asked for again by the test."""
-        last = next(url for url in reversed(self.urls) if parse_qs(urlsplit(url).query).get("group_by") == [groups])
+        last = next(
+            url
+            for url in reversed(self.urls)
+            if urlsplit(url).path.endswith(f"/{name}") and parse_qs(urlsplit(url).query).get("group_by") == [groups]
+        )
         return self.site.get(f"{urlsplit(last).path}?{urlsplit(last).query}")
 
 

@@ -20,10 +20,10 @@ const partsOf = (row) => {
 };
 
 const breakRow = (row) => ({
-  id: `${row.key ?? ""}-${row.at_char}`,
+  id: `${row.key ?? ""}-${row.model}-${row.at_char}`,
   cells: [
     h("span", { class: "mark-wait" }, `a ${row.why} in the ${row.part === "system" ? "system prompt" : "messages"}`),
-    `character ${count(row.at_char)}`, row.team ?? dash(), row.key ?? dash(), count(row.requests), count(row.tokens), usd(row.lost_usd_per_30_days),
+    `character ${count(row.at_char)}`, row.team ?? dash(), row.key ?? dash(), row.model, count(row.requests), count(row.tokens), usd(row.lost_usd_per_30_days),
   ],
 });
 
@@ -42,7 +42,7 @@ export const showInputs = (report) => {
   });
   const columns = [{ name: "Team" }, ...["Input tokens", "Input cost", "Sent again", "Twice in one", "Lost to cache breaks"].map((name) => ({ name, number: true }))];
   const lost = breaks.length === 0 ? h("p", { class: "legend" }, "No time or number was seen to break a prompt cache.")
-    : table("What breaks prompt caches, dearest first", [{ name: "What moves" }, { name: "Where" }, { name: "Team" }, { name: "Key" },
+    : table("What breaks prompt caches, dearest first", [{ name: "What moves" }, { name: "Where" }, { name: "Team" }, { name: "Key" }, { name: "Model" },
       ...["Requests", "Tokens behind it", "Lost in 30 days"].map((name) => ({ name, number: true }))], breaks.slice(0, BREAKS_SHOWN).map(breakRow), { kind: "breaks", wide: true });
   swap(byId("inputs"), table("Input cost by part", columns, rows, { kind: "mix", wide: true }), lost);
 };
