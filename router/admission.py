@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from router.estimate import Seen
     from router.guarding import Watch
     from router.ledger import Outcome, Subject, UsageSource
-    from router.policy import Policy
+    from router.policy import Policy, PolicyModel
     from router.ports import Ledger, Observer
     from router.tokens import TokenUsage
     from router.treasury import Purse, Treasury
@@ -135,7 +135,7 @@ class Hold:
         if source == "reported" and self.account.learn is not None:
             self.account.learn(self.intent.model, tokens, self.clock.monotonic_s())
         if self.account.seen is not None:
-            self.ledger.append_later(context_use_of(self.intent, self.account.seen, tokens, model.prices))
+            self.ledger.append_later(context_use_of(self.intent, self.account.seen, tokens, model))
         self.account.finish(self.observer)
 
     def estimated_usage(self) -> Usage | None:
@@ -322,7 +322,7 @@ class Admission:
             vendor=chosen.vendor,
             hold_nanousd=worst_nanousd if cover is None or cover.is_sliced else cover.held_nanousd,
             lease_expires_ms=now_ms + _lease_ms(policy),
-            receipt=_receipt_of(decision, candidate, cover, account) if account.attempts == 1 else None,
+            receipt=_receipt_of(decision, candidate, cover, account, chosen) if account.attempts == 1 else None,
             accounts=() if cover is None else cover.grant.accounts,
         )
         try:
@@ -360,7 +360,9 @@ def _lease_ms(policy: Policy) -> int:
     return round(policy.limits.lease_s * 1000)
 
 
-def _receipt_of(decision: Decision, candidate: Candidate, cover: Cover | None, account: Account) -> dict[str, object]:
+def _receipt_of(
+    decision: Decision, candidate: Candidate, cover: Cover | None, account: Account, model: PolicyModel
+) -> dict[str, object]:
     """The decision's receipt; under budgets with what is held, and the output limit that it pays for.
 
     Where a guard noticed something, with what it was; of a long input, what of it was sent before.
@@ -370,7 +372,7 @@ def _receipt_of(decision: Decision, candidate: Candidate, cover: Cover | None, a
     if watch is not None and (noticed := watch.receipt) is not None:
         receipt["guard"] = noticed
     if account.seen is not None:
-        receipt["repeats"] = account.seen.receipt()
+        receipt["repeats"] = account.seen.receipt(model)
     if cover is not None:
         receipt["budget"] = {
             "held_nanousd": cover.held_nanousd,

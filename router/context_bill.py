@@ -1,7 +1,7 @@
 """The context bill of one request: what its input was made of, what of it was sent before, and what that cost.
 
-Prompt caches serve beginnings of 1,024 tokens or more (OpenAI's and Gemini's least, and Anthropic's for most models, as
-their documents say), so what stands behind a shorter one is not called lost.
+Prompt caches serve beginnings of so many tokens or more, by the model (`prompt_cache_min_tokens` of the price map), so
+what stands behind a shorter one is not called lost.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from router.tokens import TokenUsage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from router.catalog import PriceSchedule
     from router.ledger import Intent
+    from router.policy import PolicyModel
     from router.repeats import Repeated
 
 # An input below this has no bill: it is small change, and most requests are.
 CONTEXT_TOKENS_MIN = 1_000
+# Where the map does not say: the least of OpenAI's and of most of Anthropic's models, as their documents have it.
 CACHED_TOKENS_MIN = 1_024
 
 
@@ -41,37 +42,38 @@ class ContextSeen(NamedTuple):
         told = {"prefix": found.prefix, "again": found.again, "twice": found.twice}
         return {name: self.tokens(chars, input_tokens) for name, chars in told.items()}
 
-    def receipt(self) -> dict[str, object]:
-        """What the receipt says of it: numbers and places, in tokens as premium counts them."""
+    def receipt(self, model: PolicyModel) -> dict[str, object]:
+        """What the receipt says of it, should this model answer: numbers and places; tokens as premium counts them."""
         whole = sum(self.parts.values())
         counts = self.counts(whole)
         plain: dict[str, object] = {**counts, "new": whole - sum(counts.values())}
         broken = self.repeated.broken
-        if broken is not None and self.is_lost(whole):
+        if broken is not None and self.is_lost(whole, model):
             behind = self.tokens(broken.behind_chars, whole)
             plain["cache_break"] = {
                 "part": broken.part, "why": broken.why, "at_char": broken.at_char, "behind": behind,
             }  # fmt: skip
         return plain
 
-    def is_lost(self, input_tokens: int) -> bool:
-        """Whether a cache would serve what stands behind the break, if nothing moved before it."""
+    def is_lost(self, input_tokens: int, model: PolicyModel) -> bool:
+        """Whether the model's cache would serve what stands behind the break, if nothing moved before it."""
         broken = self.repeated.broken
         if broken is None or not broken.behind_chars:
             return False
-        return self.tokens(self.repeated.prefix + broken.behind_chars, input_tokens) >= CACHED_TOKENS_MIN
+        least = model.card.prompt_cache_min_tokens or CACHED_TOKENS_MIN
+        return self.tokens(self.repeated.prefix + broken.behind_chars, input_tokens) >= least
 
 
-def context_use_of(intent: Intent, seen: ContextSeen, usage: TokenUsage, prices: PriceSchedule) -> ContextUse:
+def context_use_of(intent: Intent, seen: ContextSeen, usage: TokenUsage, model: PolicyModel) -> ContextUse:
     """The ledger's line of it, at the prices and the tokens of the model that answered.
 
     Parts share the input's cost by their tokens. What was sent again or twice is priced as uncached input, what a
     break made a cache miss at the difference between that and a cache read.
     """
-    subject, tokens = intent.subject, usage.input_tokens
+    subject, tokens, prices = intent.subject, usage.input_tokens, model.prices
     tier = prices.tier_of(tokens)
     counts = seen.counts(tokens)
-    broken = seen.repeated.broken if seen.is_lost(tokens) else None
+    broken = seen.repeated.broken if seen.is_lost(tokens, model) else None
     lost = 0 if broken is None else seen.tokens(broken.behind_chars, tokens)
     return ContextUse(
         decision_id=subject.decision_id,

@@ -26,6 +26,7 @@ from router.policy import Caller, Terms
 from router.prompt import prompt_view_of, sizes_of
 from router.quality import load_quality_model
 from router.receipt import receipt_of
+from router.repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,12 +115,19 @@ def explain_prompt(
         return 1
     focus = focus_of(decision)
     moved = moved_by(request, loaded, quality, focus)
+    twice = twice_in(request, decision)
     if as_json:
         contributions = {"model": focus.model, "features": [asdict(each) for each in moved]}
-        print(json.dumps({**receipt_of(decision), "contributions": contributions}, indent=2))  # noqa: T201
+        print(json.dumps({**receipt_of(decision), "twice_tokens": twice, "contributions": contributions}, indent=2))  # noqa: T201
     else:
-        print(text_of(decision, focus, moved))  # noqa: T201  # this command's output
+        print(text_of(decision, focus, moved, twice))  # noqa: T201  # this command's output
     return 0
+
+
+def twice_in(request: Request, decision: Decision) -> int:
+    """About how many of the input's tokens stand there already, as premium counts them."""
+    found = Repeats().look(request, None)
+    return sum(decision.context.values()) * found.twice // max(found.chars, 1)
 
 
 def tags_of(texts: Sequence[str]) -> dict[str, str]:
@@ -195,7 +203,7 @@ def moved_by(request: Request, policy: Policy, quality: QualityModel, focus: Can
     return contributions_of(view, quality, keys, names.index(policy.premium), names.index(focus.model))
 
 
-def text_of(decision: Decision, focus: Candidate, moved: Sequence[Contribution]) -> str:
+def text_of(decision: Decision, focus: Candidate, moved: Sequence[Contribution], twice: int = 0) -> str:
     """The decision for people: what answers, what was weighed, what moved it."""
     asked = f"tier {decision.quality_tier}, tolerance" if decision.quality_tier else "tolerance"
     threshold = f"{decision.threshold:.4f}" if decision.threshold > float("-inf") else "none: premium alone"
@@ -205,16 +213,17 @@ def text_of(decision: Decision, focus: Candidate, moved: Sequence[Contribution])
         f"  asked for   {asked} {decision.tolerance:g}; largest predicted loss that keeps it: {threshold}\n"
         f"  promise     {promise_line(decision)}\n"
         f"  complexity  {decision.complexity:.3f} of 1, support {decision.support:.2f}, nearest kind {decision.kind}\n"
-        f"{_context(decision)}{rules}{_plan(decision)}\n"
+        f"{_context(decision, twice)}{rules}{_plan(decision)}\n"
         f"{_candidates(decision)}\n\n"
         f"what moved complexity and {focus.model}'s predicted loss, most first (- makes it easier):\n"
         f"{_contributions(moved)}"
     )
 
 
-def _context(decision: Decision) -> str:
+def _context(decision: Decision, twice: int) -> str:
     parts = sorted(((tokens, part) for part, tokens in decision.context.items() if tokens), reverse=True)
     said = f"  input       {', '.join(f'{part} {tokens:,}' for tokens, part in parts)} tokens, as premium counts them\n"
+    said += f"              of which {twice:,} stand there twice\n" if twice else ""
     trim = decision.trim
     if trim is None:
         return said + (f"              over a bound: {decision.context_warning}\n" if decision.context_over else "")

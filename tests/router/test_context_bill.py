@@ -23,7 +23,7 @@ from tests.router.scripted import CHEAP, DEAR, ScriptedStream, Stage, leap, read
 
 TEAM = Caller(team="search", key_id="key-1")
 LAX = Terms(tolerance=0.05, tags={"app": "web"})
-PRICES = model_of("m", input_usd="2", output_usd="10").prices
+MODEL = model_of("m", input_usd="2", output_usd="10")
 SYSTEM = " ".join(
     f"Rule {chr(97 + i % 26)} of chapter {chr(97 + i // 26)} binds every office of the firm." for i in range(150)
 )
@@ -113,7 +113,7 @@ def seen_of(
 def test_parts_and_costs_sum_whatever_the_vendor_counts(chars: int, parts: list[int], uncached: int, read: int) -> None:
     seen = seen_of(chars, chars // 3, chars // 3, chars // 4, CacheBreak("system", "time", 3, chars // 2), parts)
     use = context_use_of(
-        intent_line(), seen, TokenUsage(input_uncached=uncached, cache_read=read, output_text=7), PRICES
+        intent_line(), seen, TokenUsage(input_uncached=uncached, cache_read=read, output_text=7), MODEL
     )
     assert sum(use.parts.values()) == use.input_tokens == uncached + read
     assert min(use.parts.values()) >= 0
@@ -126,10 +126,15 @@ def test_what_stands_behind_a_beginning_too_short_for_any_cache_is_not_lost() ->
     parts = [0] * len(PARTS)
     broken = CacheBreak("system", "time", 3, 500)
     usage = TokenUsage(input_uncached=CONTEXT_TOKENS_MIN)
-    short = context_use_of(intent_line(), seen_of(1_000, 100, 500, 0, broken, parts), usage, PRICES)
+    short = context_use_of(intent_line(), seen_of(1_000, 100, 500, 0, broken, parts), usage, MODEL)
     assert (short.break_part, short.lost_tokens, short.lost_nanousd) == (None, 0, 0)
     long = context_use_of(
         intent_line(), seen_of(1_000, 100, 500, 0, broken, parts),
-        TokenUsage(input_uncached=2 * CACHED_TOKENS_MIN), PRICES,
+        TokenUsage(input_uncached=2 * CACHED_TOKENS_MIN), MODEL,
     )  # fmt: skip
     assert (long.break_part, long.lost_tokens) == ("system", CACHED_TOKENS_MIN)
+    asks_for_more = replace(MODEL, card=replace(MODEL.card, prompt_cache_min_tokens=4_096))
+    usage = TokenUsage(input_uncached=2 * CACHED_TOKENS_MIN)
+    assert (
+        context_use_of(intent_line(), seen_of(1_000, 100, 500, 0, broken, parts), usage, asks_for_more).lost_tokens == 0
+    )

@@ -108,6 +108,21 @@ def test_a_dash_reads_standard_input_whatever_its_bytes() -> None:
     assert explained("-", stdin=b"")["candidates"]
 
 
+def test_retrieved_chunks_and_what_stands_there_twice_are_told() -> None:
+    chunks = [
+        f"<document>The {name} agreement renews by itself each year. {'It says more. ' * 60}</document>"
+        for name in "abcdef"
+    ]
+    prompt = "\n\n".join([*chunks, chunks[0], "Which of them renew by themselves?"])
+    receipt = explained("-", stdin=prompt.encode())
+    context = receipt["context"]
+    assert context["retrieved"] > 0.9 * sum(context.values())
+    assert 0.5 < receipt["twice_tokens"] / (sum(context.values()) / 7) < 1.5
+    said = explain("-", stdin=prompt.encode()).output
+    assert f"of which {receipt['twice_tokens']:,} stand there twice" in said
+    assert "twice" not in explain(PROMPT).output
+
+
 def test_a_long_prompt_is_explained_too() -> None:
     said = explained("-", stdin=b"word " * 200_000)
     assert all(not each["feature"].startswith("word `") for each in said["contributions"]["features"])
