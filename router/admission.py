@@ -157,19 +157,26 @@ class Hold:
             self._close(None, "none", None, "failed", error=error)
 
     def escalate(self, usage: Usage | None, check: str, finish_reason: FinishReason, seen: Seen) -> None:
-        """Charge an answer that failed the check and goes to nobody, since a better model has answered.
+        """Charge an answer that failed the check and goes to nobody, since a better model has answered."""
+        self._pass_over("escalated", usage, finish_reason, seen, f"check_failed:{check}")
 
-        Its latency ends with its own answer. The attempt that answered ends the request.
-        """
+    def sample(self, usage: Usage | None, finish_reason: FinishReason, seen: Seen) -> None:
+        """Charge an answer that another one was only compared with."""
+        self._pass_over("sampled", usage, finish_reason, seen, None)
+
+    def _pass_over(
+        self, outcome: Outcome, usage: Usage | None, finish_reason: FinishReason, seen: Seen, error_code: str | None
+    ) -> None:
+        """Charge an answer that goes to nobody; its latency ends with it, and another attempt ends the request."""
         tokens, source = self._spent(usage, seen)
         self._close(
             tokens,
             source,
             None,
-            "escalated",
+            outcome,
             seen,
             finish_reason=finish_reason,
-            error_code=f"check_failed:{check}",
+            error_code=error_code,
             latency_ms=self.first_byte_ms,
         )
         if source == "reported" and self.account.learn is not None:

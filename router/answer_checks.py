@@ -55,8 +55,11 @@ REFUSAL = re.compile("|".join(f"(?:{each})" for each in REFUSALS), re.IGNORECASE
 
 
 def failed_check(reply: Reply, request: Request, verify: Iterable[Check]) -> Check | None:
-    """The first of the named checks that the answer fails; None where it passes them all."""
-    return next((name for name in verify if CHECKS[name](reply, request)), None)
+    """The first of the named checks that the answer fails; None where it passes them all.
+
+    ``agreement`` needs a second answer (`router.agreement`) and is not among them.
+    """
+    return next((name for name in verify if name in CHECKS and CHECKS[name](reply, request)), None)
 
 
 def is_refusal(reply: Reply, request: Request) -> bool:  # noqa: ARG001  # every check is asked alike

@@ -1,7 +1,8 @@
 """Whether it pays to ask a cheaper model first, check its answer, and ask a better one only when a check fails.
 
 With ``r`` the stated share of a model's bad answers that the checks catch, ``q`` its quality at the low end of its
-uncertainty and ``l`` its predicted loss, a chain of models is expected to cost ``cost + r (1 - q) * cost of the rest``
+uncertainty and ``l`` its predicted loss, a chain of models is expected to cost ``cost + r (1 - q) * cost of the rest``,
+its own cost counted twice where it is asked twice (`agreement`),
 and to lose ``(1 - r) l + r * loss of the rest``. The loss is the worst case for a better model that is right wherever
 the weaker one is, as long as it is no likelier to fail on the bad answers that are caught than on those that are not.
 Where no ``r`` is stated it is 0: then checks are a safety net, and let no model serve that may not serve without them.
@@ -65,8 +66,13 @@ class Plan(NamedTuple):
 def checks_for(verify: Sequence[Check], request: Request) -> tuple[Check, ...]:
     """The checks that can say something of an answer to this request."""
     wants_json = request.response_format is not None and request.response_format.kind != "text"
-    silent = {"schema": not wants_json, "tool_call": not request.tools}
+    silent = {"schema": not wants_json, "tool_call": not request.tools, "agreement": _says_the_same_again(request)}
     return tuple(name for name in verify if not silent.get(name, False))
+
+
+def _says_the_same_again(request: Request) -> bool:
+    """Whether a second answer would be the first once more, as the request samples."""
+    return request.sampling.temperature == 0 or request.sampling.seed is not None
 
 
 def bar_of(cascade: Cascade, request: Request, quality_tier: str | None, *, is_pinned: bool) -> Bar | None:
@@ -124,12 +130,14 @@ def _chain_of(first: Step, others: Sequence[Step], length_max: int) -> list[Step
 
 def _costed(cascade: Cascade, chain: Sequence[Step], why: PlanWhy, direct: Step) -> Plan:
     cost, loss = 0.0, chain[-1].loss
+    samples = 2 if "agreement" in cascade.verify else 1
     fails: list[float] = []
     for step in reversed(chain):
         catch_rate = cascade.catch_rate.get(step.model, 0.0)
         is_last = step is chain[-1]
         fails.insert(0, catch_rate * min(1.0, max(0.0, 1.0 - step.quality_low)))
-        cost = step.cost_nanousd + (0.0 if is_last else fails[0] * cost)
+        asked = 1 if is_last else samples
+        cost = asked * step.cost_nanousd + (0.0 if is_last else fails[0] * cost)
         loss = step.loss if is_last else (1 - catch_rate) * step.loss + catch_rate * loss
     return Plan(
         why=why,

@@ -54,7 +54,7 @@ class Catch(NamedTuple):
 
 
 def catches_of(answers: Iterable[Judged], verify: Sequence[Check]) -> dict[str, Catch]:
-    """Each model's counts."""
+    """Each model's counts, by the checks that one answer alone can fail."""
     bad: Counter[str] = Counter()
     good: Counter[str] = Counter()
     caught: Counter[str] = Counter()
@@ -62,7 +62,7 @@ def catches_of(answers: Iterable[Judged], verify: Sequence[Check]) -> dict[str, 
     by_check: dict[str, Counter[str]] = defaultdict(Counter)
     for each in answers:
         reply = Reply("", each.model, (Text(each.text),), each.finish_reason, None)
-        failed = [name for name in verify if CHECKS[name](reply, each.request)]
+        failed = [name for name in verify if name in CHECKS and CHECKS[name](reply, each.request)]
         if each.score < BAD_BELOW:
             bad[each.model] += 1
             caught[each.model] += bool(failed)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from router.affording import Affording
+from router.agreement import agree
 from router.answer_checks import failed_check
 from router.budgets import Denial
 from router.cascade import checks_for
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from router.clock import Clock
     from router.cooldown import Cooldowns
     from router.job import Job
-    from router.policy import Upstream
+    from router.policy import Check, Upstream
     from router.ports import Ledger, Provider, ReplyStream
 
 Answered = TypeVar("Answered")
@@ -113,8 +114,13 @@ class Dispatch:
         if job.decision.cascade is None:
             return reply, hold  # downgraded: there is no money for a better one
         said: list[str] = []
-        while (check := failed_check(reply, job.request, checks)) is not None:
+        while True:
             is_last = len(said) + 1 >= plan.max_attempts
+            check = failed_check(reply, job.request, checks)
+            if check is None and "agreement" in checks and not is_last:
+                check = await self._disagreement(job, reply, hold, deadline_s)
+            if check is None:
+                break
             better = None if is_last else await self._better_answer(job, reply, hold, deadline_s)
             if better is None:
                 said.append(f"failed:{check}")
@@ -126,15 +132,36 @@ class Dispatch:
         account.cascade = ", ".join(said) or "passed"
         return reply, hold
 
+    async def _disagreement(self, job: Job, reply: Reply, hold: Hold, deadline_s: float) -> Check | None:
+        """``agreement`` where a second answer of the model says something else; asked where a better one can be."""
+        if not self._better_than(job, hold, deadline_s):
+            return None
+        second = await self._while_in_hand(job, [hold.intent.model], reply, hold, deadline_s)
+        if second is None:
+            return None
+        other, spent = second
+        spent.vendor_id = other.vendor_id
+        spent.sample(other.usage, other.finish_reason, seen_in_reply(other))
+        return None if agree(reply, other) else "agreement"
+
     async def _better_answer(self, job: Job, reply: Reply, hold: Hold, deadline_s: float) -> tuple[Reply, Hold] | None:
         """The answer of a better model; None where there is none, or none answers: then the one in hand is given."""
+        models = self._better_than(job, hold, deadline_s)
+        return await self._while_in_hand(job, models, reply, hold, deadline_s) if models else None
+
+    def _better_than(self, job: Job, hold: Hold, deadline_s: float) -> list[str]:
+        """The better models that may be asked now."""
         now_s = self.clock.monotonic_s()
-        models = job.decision.better_than(hold.intent.model)
-        awake = [model for model in models if self._is_awake(now_s, model)]
-        if not awake or now_s >= deadline_s:
-            return None
+        if now_s >= deadline_s:
+            return []
+        return [model for model in job.decision.better_than(hold.intent.model) if self._is_awake(now_s, model)]
+
+    async def _while_in_hand(
+        self, job: Job, models: Sequence[str], reply: Reply, hold: Hold, deadline_s: float
+    ) -> tuple[Reply, Hold] | None:
+        """Another answer while one is in hand; None where none comes."""
         try:
-            return await self._asked_in_turn(job, awake, _whole, deadline_s)
+            return await self._asked_in_turn(job, models, _whole, deadline_s)
         except RouterError:
             return None
         except BaseException:

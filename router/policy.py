@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from router.chat import Wire
 
 ModelTier: TypeAlias = Literal["economy", "standard", "premium"]
-Check: TypeAlias = Literal["refusal", "truncation", "schema", "tool_call", "empty", "looping"]
+Check: TypeAlias = Literal["refusal", "truncation", "schema", "tool_call", "empty", "looping", "agreement"]
 CHECK_NAMES: tuple[Check, ...] = ("refusal", "truncation", "schema", "tool_call", "empty", "looping")
 MODEL_TIERS: tuple[ModelTier, ...] = ("economy", "standard", "premium")
 PREMIUM_TIER_TOLERANCE = 0.0

@@ -155,7 +155,8 @@ class CascadeBlock(Strict):
     """Checks on the answer of a cheap model, and a better model where one fails."""
 
     verify: Annotated[
-        list[Literal["refusal", "truncation", "schema", "tool_call", "empty", "looping"]], Field(min_length=1)
+        list[Literal["refusal", "truncation", "schema", "tool_call", "empty", "looping", "agreement"]],
+        Field(min_length=1),
     ] = Field(description="what an answer is checked for, in this order")
     max_attempts: Annotated[int, Field(ge=2, le=5)] = Field(
         default=2, description="answers that one request may be given up to; retries at a vendor aside"

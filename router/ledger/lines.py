@@ -26,6 +26,7 @@ Outcome: TypeAlias = Literal[
     "client_left",  # the client went away; the call was drained or estimated
     "broken",  # the stream broke after its first byte
     "escalated",  # the answer failed a check and went to nobody: a better model was asked
+    "sampled",  # a second answer of the same model, for the first to be compared with: it went to nobody
     "expired",  # closed by lease after a crash, charged at the hold
 ]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from router.chat import Finish, StreamStart, Text, TextDelta, Thinking, ThinkingDelta, ToolCall, ToolCallDelta
+from router.cascade import checks_for
+from router.chat import Finish, Sampling, StreamStart, Text, TextDelta, Thinking, ThinkingDelta, ToolCall, ToolCallDelta
 from router.errors import LedgerUnavailableError, ProviderError, ProviderRejectedError, ProviderUnavailableError
 from router.policy import Cascade
 from router.tokens import TokenUsage, Usage
@@ -18,6 +19,7 @@ from tests.router.scripted import (
     CHEAP,
     DEAR,
     NOBODY,
+    PREMIUM,
     USAGE_COST,
     ScriptedStream,
     Stage,
@@ -323,3 +325,87 @@ def test_a_client_that_leaves_a_held_back_stream_is_charged_what_the_vendors_rep
     leap(ask())
     assert [each.cost_nanousd for each in stage.ledger.settlements()] == [USAGE_COST, DEAR_COST]
     assert [each.outcome for each in stage.ledger.settlements()] == ["escalated", "client_left"]
+
+
+# --- a second answer to compare with ---------------------------------------------------------------------------------
+
+TWICE = Cascade(("refusal", "agreement"))
+FAR_COST = 120 * 10_000 + 55 * 60_000
+
+
+def asked_twice(*cheap: Any, dear: Any = (), cascade: Cascade = TWICE) -> Stage:
+    """Where premium is dear enough for a second cheap answer to pay."""
+    policy = policy_of(
+        model_of(CHEAP, tier="economy"), model_of(DEAR, input_usd="10", output_usd="60", tier="premium"), premium=DEAR,
+        cascade=cascade,
+    )  # fmt: skip
+    losses: dict[str, float | None] = {f"anthropic/{CHEAP}": 0.03, f"anthropic/{DEAR}": 0.0}
+    return Stage({CHEAP: list(cheap), DEAR: list(dear)}, policy=policy, losses=losses)
+
+
+def test_two_answers_that_agree_are_both_paid_for_and_the_first_is_given() -> None:
+    stage = asked_twice(reply_of("42"), reply_of("42."), dear=[reply_of("43")])
+    answer = answered(stage)
+    assert answer.reply.parts == (Text("42"),)
+    assert answer.bill.cascade == "passed"
+    assert answer.bill.cost_nanousd == 2 * USAGE_COST
+    assert [each.outcome for each in stage.seen.attempts] == ["sampled", "answered"]
+    assert stage.vendor.asked == [CHEAP, CHEAP]
+
+
+def test_two_answers_that_differ_ask_the_better_model() -> None:
+    stage = asked_twice(reply_of("42"), reply_of("41"), dear=[reply_of("43")])
+    answer = answered(stage)
+    assert answer.reply.parts == (Text("43"),)
+    assert answer.bill.cascade == "escalated:agreement"
+    assert answer.bill.cost_nanousd == 2 * USAGE_COST + FAR_COST
+    assert [each.outcome for each in stage.seen.attempts] == ["sampled", "escalated", "answered"]
+    assert [each.error_code for each in stage.seen.attempts] == [None, "check_failed:agreement", None]
+
+
+def test_an_answer_that_fails_by_itself_is_not_asked_for_again() -> None:
+    stage = asked_twice(reply_of(REFUSED), dear=[reply_of("43")])
+    assert answered(stage).bill.cascade == "escalated:refusal"
+    assert stage.vendor.asked == [CHEAP, DEAR]
+
+
+def test_where_the_second_would_be_the_first_once_more_none_is_asked() -> None:
+    sampling = Sampling(temperature=0)
+    assert checks_for(TWICE.verify, request_of(sampling=Sampling(seed=7))) == ("refusal",)
+    stage = asked_twice(reply_of("42"), dear=[reply_of("43")])
+    assert answered(stage, sampling=sampling).bill.cascade == "passed"
+    alone = asked_twice(reply_of("42"), cascade=Cascade(("agreement",)))
+    assert answered(alone, sampling=sampling).bill.cascade is None
+
+
+def test_a_second_answer_that_never_comes_says_nothing() -> None:
+    stage = asked_twice(reply_of("42"), ProviderRejectedError("no", is_billed=False), dear=[reply_of("43")])
+    answer = answered(stage)
+    assert answer.reply.parts == (Text("42"),)
+    assert answer.bill.cascade == "passed"
+
+
+def test_premium_is_not_asked_twice() -> None:
+    stage = asked_twice(dear=[reply_of("43")])
+
+    async def run() -> None:
+        answer = await stage.gateway.answer(request_of(), NOBODY, PREMIUM)
+        assert answer.reply.parts == (Text("43"),)
+        assert len(stage.vendor.asked) == 1
+
+    leap(run())
+
+
+def test_a_client_that_leaves_while_the_second_is_asked_pays_for_both() -> None:
+    stage = asked_twice(reply_of("42"), after(5.0, reply_of("42")), dear=[reply_of("43")])
+
+    async def run() -> None:
+        work = asyncio.ensure_future(stage.gateway.answer(request_of(), NOBODY, ANY))
+        await asyncio.sleep(1.0)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        await stage.ledger.require_whole()
+        assert sorted(each.outcome for each in stage.seen.attempts) == ["client_left", "client_left"]
+
+    leap(run())
