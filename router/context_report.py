@@ -116,11 +116,15 @@ def lost_fields(tokens: int, nanousd: int, span_ms: int) -> dict[str, object]:
 
 @dataclass(slots=True)
 class ContextTally:
-    """Bills as they are read, by group and by the place where prompts break the cache."""
+    """Bills as they are read, by group and by the place where prompts break the cache.
+
+    ``is_cut`` where there were too many, and the oldest were not read.
+    """
 
     names: tuple[str, ...]
     whole: ContextSums = field(default_factory=ContextSums)
     groups: dict[tuple[str | None, ...], ContextSums] = field(default_factory=dict)
+    is_cut: bool = False
     others: ContextSums = field(default_factory=ContextSums)
     breaks: dict[_Break, Counter[str]] = field(default_factory=dict)
 
@@ -164,6 +168,7 @@ def context_report(
             "explained": whole.counts["requests"],
             "input_tokens": sum(each.input_tokens for each in totals),
             "explained_input_tokens": whole.counts["input_tokens"],
+            "is_cut": tally.is_cut,
         },
         "method": METHOD,
     }

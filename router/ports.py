@@ -154,7 +154,7 @@ class Ledger(Protocol):
         ...
 
     def contexts(self, query: RequestQuery) -> AsyncIterator[ContextUse]:
-        """The context bills of the requests in the query, by time."""
+        """The context bills of the requests in the query, newest first."""
         ...
 
     def labelled(self, from_ms: int, to_ms: int, *, limit: int) -> AsyncIterator[tuple[RequestRow, tuple[Line, ...]]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from router.chat import Text, ToolCall, ToolResult
@@ -154,11 +155,11 @@ def _pieces_of(request: Request) -> tuple[list[_Piece], int]:
         part: Broken = "system" if message.role == "system" else "messages"
         mark = hash(message.role)
         for text in _texts_of(message.parts):
-            if len(pieces) < PIECES_MAX:
-                for start, piece in _split(text, is_fine=part == "system" and done < FINE_CHARS):
-                    pieces.append(_Piece(part, done + start, piece, hash((mark, piece))))
+            found = _split(text, is_fine=part == "system" and done < FINE_CHARS)
+            for start, piece in islice(found, PIECES_MAX - len(pieces)):
+                pieces.append(_Piece(part, done + start, piece, hash((mark, piece))))
             done += len(text)
-    return pieces[:PIECES_MAX], done
+    return pieces, done
 
 
 def _split(text: str, *, is_fine: bool) -> Iterator[tuple[int, str]]:

@@ -72,6 +72,7 @@ def context_table(found: dict[str, Any], names: Sequence[str]) -> str:
         f"{covered['explained']} of {covered['requests']} requests, {covered['explained_input_tokens']} of "
         f"{covered['input_tokens']} input tokens"
     )
+    said += ", the newest of more" if covered["is_cut"] else ""
     if not covered["explained"]:
         return f"{head}: {said}\n\nNothing to explain: no request of this span had a long input.\n\n{found['method']}"
     rows: list[list[str]] = []

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 GROUPS = ("team", "project", "key", "model")
 TAG_PREFIX = "tag:"
+# More than this nobody waits for: the newest are read.
+BILLS_MAX = 200_000
 LOST = ("tokens", "lost_usd", "lost_usd_per_30_days")
 BREAK = ("team", "key", "model", "part", "why", "at_char", "requests", *LOST)
 
@@ -47,6 +49,9 @@ async def context_of_requests(
     """The report over a query; a month is reckoned from the part of its time that has passed."""
     tally = ContextTally(names)
     async for use in ledger.contexts(query):
+        if tally.whole.counts["requests"] >= BILLS_MAX:
+            tally.is_cut = True
+            break
         tally.add(use)
     return context_report(
         tally,

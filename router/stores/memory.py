@@ -104,10 +104,10 @@ class MemoryLedger:
             yield trip
 
     async def contexts(self, query: RequestQuery) -> AsyncIterator[ContextUse]:
-        """The context bills of the requests in the query, by time."""
+        """The context bills of the requests in the query, newest first."""
         lines = (line for lines in self._lines.values() for line in lines)
         found = [line for line in lines if isinstance(line, ContextUse) and query.holds(line)]
-        for use in sorted(found, key=lambda each: (each.time_ms, each.decision_id)):
+        for use in sorted(found, key=lambda each: (each.time_ms, each.decision_id), reverse=True):
             yield use
 
     async def labelled(

@@ -271,11 +271,11 @@ class SqlLedger:
                 yield trip
 
     async def contexts(self, query: RequestQuery) -> AsyncIterator[ContextUse]:
-        """The context bills of the requests in the query, by time; read page by page."""
+        """The context bills of the requests in the query, newest first; read page by page."""
         await self._caught_up()
-        last: tuple[int, str] = (query.from_ms, "")
+        last: tuple[int, str] = (query.to_ms, "")
         while True:
-            page = await self.reads.fetch(GET_CONTEXTS, query.to_ms, *last, PAGE)
+            page = await self.reads.fetch(GET_CONTEXTS, query.from_ms, *last, PAGE)
             for time_ms, decision_id, payload in page:
                 last = (time_ms, decision_id)
                 use = _decoded("context", payload)

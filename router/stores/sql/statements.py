@@ -61,8 +61,8 @@ GET_TRIPS = (
     " ORDER BY time_ms DESC, decision_id DESC"
 )
 GET_CONTEXTS = (
-    "SELECT time_ms, decision_id, payload FROM ledger_lines WHERE kind = 'context' AND time_ms < ?"
-    " AND (time_ms, decision_id) > (?, ?) ORDER BY time_ms, decision_id LIMIT ?"
+    "SELECT time_ms, decision_id, payload FROM ledger_lines WHERE kind = 'context' AND time_ms >= ?"
+    " AND (time_ms, decision_id) < (?, ?) ORDER BY time_ms DESC, decision_id DESC LIMIT ?"
 )
 PUT_HEAD = (
     "INSERT INTO chains (writer_id, position, hash) VALUES (?, ?, ?)"

@@ -21,7 +21,7 @@ async def bills(ledger: Ledger, **query: Any) -> list[ContextUse]:
     return [use async for use in ledger.contexts(RequestQuery(**query))]
 
 
-async def test_what_was_written_is_read_by_time_and_owner(ledger: Ledger) -> None:
+async def test_what_was_written_is_read_newest_first_and_by_owner(ledger: Ledger) -> None:
     lines = [
         context_line("d3", START_MS + 2),
         context_line("d1", START_MS),
@@ -31,8 +31,8 @@ async def test_what_was_written_is_read_by_time_and_owner(ledger: Ledger) -> Non
         await ledger.append(intent_line(line.decision_id, time_ms=line.time_ms))
         ledger.append_later(settlement_line(line.decision_id))
         ledger.append_later(line)
-    assert await bills(ledger) == [lines[1], lines[2], lines[0]]
-    assert await bills(ledger, team="search") == [lines[1], lines[0]]
+    assert await bills(ledger) == [lines[0], lines[2], lines[1]]
+    assert await bills(ledger, team="search") == [lines[0], lines[1]]
     assert await bills(ledger, from_ms=START_MS + 1) == [lines[0]]
     assert await bills(ledger, to_ms=START_MS) == []
     assert await bills(ledger, key_id="key-2") == [lines[2]]
@@ -44,7 +44,7 @@ async def test_pages_neither_lose_nor_repeat(ledger: Ledger, monkeypatch: pytest
     for line in lines:
         await ledger.append(intent_line(line.decision_id, time_ms=line.time_ms))
         ledger.append_later(line)
-    assert await bills(ledger) == lines
+    assert await bills(ledger) == lines[::-1]
 
 
 async def test_told_twice_it_is_one_and_it_moves_no_money(ledger: Ledger) -> None:

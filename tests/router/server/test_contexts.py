@@ -13,6 +13,7 @@ from router import context_report as report_module
 from router.context import PARTS
 from router.context_report import MONTH_MS, ContextTally, context_report
 from router.money import parse_usd, usd_of
+from router.server import contexts as contexts_module
 from router.server import create_app
 from router.server.contexts import context_routes
 from router.stores.memory import MemoryLedger
@@ -101,6 +102,16 @@ def test_behind_so_many_groups_all_others_share_one_row(held: int, monkeypatch: 
     rows = (*report["groups"], report["rest"])
     assert sum(parse_usd(row["input_cost_usd"]) for row in rows) == 9 * COST
     assert len(report["cache_breaks"]) == min(held, 9)
+
+
+async def test_of_too_many_bills_the_newest_are_read_and_the_report_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = await filled()
+    await ledger.append(context_line("z", START_MS + 1, input_cost_nanousd=7))
+    assert (await report_of(ledger=ledger))["coverage"]["is_cut"] is False
+    monkeypatch.setattr(contexts_module, "BILLS_MAX", 1)
+    report = await report_of(ledger=ledger)
+    assert (report["coverage"]["explained"], report["coverage"]["is_cut"]) == (1, True)
+    assert report["totals"]["input_cost_usd"] == usd_of(7)
 
 
 async def test_csv_has_a_row_a_group_the_sum_and_a_row_a_break_and_no_formulas() -> None:
