@@ -183,7 +183,7 @@ class Policy:
     ``droppable`` names the settings that may be dropped, and named in `X-Router-Dropped`, for a model that refuses
     them; one that is not named there makes the model ineligible. With ``promise_min`` a workload without a calibration
     of its own gets premium. ``budget_allowance_nanousd`` may be spent while the store of budgets is away, None where
-    requests are refused then.
+    requests are refused then; ``budget_lease_share`` of what is left a gateway may hold ahead.
     """
 
     revision: str
@@ -201,6 +201,7 @@ class Policy:
     cascade: Cascade | None = None
     budgets: tuple[Budget, ...] = ()
     budget_allowance_nanousd: int | None = None
+    budget_lease_share: float = 0.0
     guards: Guards = field(default_factory=Guards)
     context: ContextBound | None = None
     keys_file: str | None = None

@@ -45,6 +45,7 @@ from router.simulator import SimulatorProcess
 from router.stores import open_ledger
 from router.stores.budgets import open_budget_store
 from router.stores.budgets.allowing import AllowingBudgets
+from router.stores.budgets.leased import LeasedBudgets
 from router.stores.guards import open_guard_store
 from router.stream import Background
 from router.telemetry import LOGGER_NAME, Telemetry, start_logging
@@ -184,10 +185,13 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
 async def budgets_of(
     settings: Settings, watch: PolicyWatch, ledger: Ledger, telemetry: Telemetry, clock: SystemClock
 ) -> BudgetStore:
-    """The store of budgets, with what the policy allows while it is away."""
+    """The store of budgets, leased from where the policy says so, with what it allows while the store is away."""
     urls = settings.redis_url, settings.ledger_url
     shared = await open_budget_store(*urls, ledger, home=settings.home, clock=clock)
-    return AllowingBudgets(shared, lambda: watch.policy.budget_allowance_nanousd, telemetry.budgets, clock)
+    leased = LeasedBudgets(
+        shared, clock, lambda: watch.policy.budget_lease_share, lambda: str(getattr(shared, "epoch", ""))
+    )
+    return AllowingBudgets(leased, lambda: watch.policy.budget_allowance_nanousd, telemetry.budgets, clock)
 
 
 def routes_of(parts: ServerParts, budgets: BudgetStore, keeper: Keeper) -> tuple[APIRouter, ...]:

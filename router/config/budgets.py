@@ -119,6 +119,10 @@ class BudgetStoreBlock(Strict):
     when_unavailable: Literal["reject", "allow"] = Field(
         default="reject", description="`allow` lets requests pass up to `allow_usd` in all"
     )
+    lease_share: Annotated[float, Field(ge=0, le=0.2)] = Field(
+        default=0.0,
+        description="share of what is left that a gateway may hold ahead, so that most calls ask no store",
+    )
     allow_usd: LimitUsd | None = Field(
         default=None, description="what each gateway may spend without the store, until it is back"
     )

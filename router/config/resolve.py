@@ -112,6 +112,7 @@ class Resolving:
             cascade=cascade,
             budgets=budgets,
             budget_allowance_nanousd=allowance,
+            budget_lease_share=file.budget_store.lease_share,
             guards=guards_of(file.guards),
             context=context_bound_of(file.guards.context),
             keys_file=file.keys.file if file.keys is not None else None,

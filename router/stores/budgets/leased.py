@@ -1,0 +1,364 @@
+"""Budgets leased from a shared store: a slice is held there for many calls, and what each takes of it is kept here.
+
+A slice is an ordinary reservation of the store under the claims of the calls that it is for, so the sum of all slices
+and of what is settled stays within every limit at all times, and the calls of a gateway stay within its slices. It
+serves new calls for ``VALID_S`` after it was asked for; then the next call asks for a new one, which takes the open
+calls along, and the old one is settled at what was spent of it. What nobody uses goes back within seconds.
+
+Only claims that come again and again are leased, and only where a share of what is left of their budgets is worth
+several calls: near a limit, and for sessions, each call asks the store as it does without leases.
+
+A gateway that dies leaves its slices to their lease, by which they are charged in full: at most ``share`` of what was
+left, for each set of claims, until the window ends. A store that lost its memory tells by another ``epoch``: its slices
+are void, and each call that was under way is closed under its own id, under which the ledger told the store of it
+(docs/decisions/0007). That waits longer than a slice is valid, so no grant of one is untold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from router.budgets import Denial, Grant
+from router.budgets.transitions import require_amounts
+from router.errors import BudgetStoreUnavailableError
+from router.stores.budgets.slices import Call, Demand, Slice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from router.budgets import Balance, Claim, OpenHold
+    from router.clock import Clock
+    from router.ports import BudgetStore
+
+    Key: TypeAlias = tuple[Claim, ...]
+
+log = logging.getLogger("tollgate")
+
+# Less than the two seconds that a store which lost its memory waits before it is told again.
+VALID_S = 1.5
+SWEEP_S = 0.5
+SLICE_LEASE_MS = 60_000
+RENEW_S = 20.0
+# So many calls within so many seconds make claims worth leasing; a slice is never for more calls than this.
+CALLS_MIN, CALLS_WITHIN_S, CALLS_MAX = 3, 2.0, 200
+WORTH_CALLS = 2
+KEYS_MAX = 10_000
+CLOSED_MAX = 100_000
+
+
+class LeasedBudgets:
+    """Implements router.ports.BudgetStore over a shared one. ``share`` says how much of what is left a slice may be.
+
+    ``share`` is asked for at every slice; with 0 every call goes to the store. ``epoch`` names the store's memory.
+    """
+
+    def __init__(
+        self, store: BudgetStore, clock: Clock, share: Callable[[], float], epoch: Callable[[], str] = lambda: ""
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._share = share
+        self._epoch = epoch
+        self._origin = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+        self._demand: OrderedDict[Key, Demand] = OrderedDict()
+        self._calls: dict[str, Call] = {}
+        self._closed: OrderedDict[str, Grant] = OrderedDict()
+        self._direct: OrderedDict[str, None] = OrderedDict()
+        # What the store could not be told yet: reservations and what each cost, and those that may not have been made.
+        self._untold: dict[str, int] = {}
+        self._doubtful: dict[str, Key] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+
+    # --- the port ----------------------------------------------------------------------------------------------------
+
+    async def reserve(
+        self, reservation_id: str, claims: Sequence[Claim], *, least_nanousd: int, most_nanousd: int, lease_ms: int
+    ) -> Grant | Denial:
+        """Hold within a slice where there is one or one is worth it, else in the store."""
+        require_amounts(least_nanousd, most_nanousd)
+        known = self._calls.get(reservation_id)
+        if known is not None or reservation_id in self._closed:
+            return self._closed[reservation_id] if known is None else known.grant
+        demand: Demand | None = None
+        if self._share() > 0 and reservation_id not in self._direct:
+            demand = self._demanded(tuple(claims))
+            if self._is_serving(demand.slice, most_nanousd) or await self._rolled(
+                tuple(claims), demand, least_nanousd, most_nanousd
+            ):
+                assert demand.slice is not None
+                return self._granted(demand.slice, reservation_id, most_nanousd, lease_ms)
+            # Asked again, because an answer was lost, it must be asked for in the same place.
+            _kept(self._direct, reservation_id, None)
+        answer = await self._store.reserve(
+            reservation_id, claims, least_nanousd=least_nanousd, most_nanousd=most_nanousd, lease_ms=lease_ms
+        )
+        if demand is not None and isinstance(answer, Grant):
+            demand.headroom_nanousd, demand.is_known = answer.headroom_nanousd, True
+        return answer
+
+    async def extend(self, reservation_id: str, extra_nanousd: int, *, lease_ms: int) -> Grant | Denial:
+        """Hold so much more within the slice, which grows where it must."""
+        require_amounts(extra_nanousd)
+        call = self._calls.get(reservation_id)
+        if call is None or self._is_void(call.slice):
+            return await self._store.extend(reservation_id, extra_nanousd, lease_ms=lease_ms)
+        if not (self._is_fresh(call.slice) and call.slice.room_nanousd >= extra_nanousd):
+            async with call.slice.lock:  # so that it is not taken along to another slice meanwhile
+                mine = call.slice
+                answer = await self._store.extend(mine.name, extra_nanousd, lease_ms=SLICE_LEASE_MS)
+                if isinstance(answer, Denial):
+                    return answer
+                mine.held_nanousd += extra_nanousd
+        call.held_nanousd += extra_nanousd
+        call.lease_expires_ms = max(call.lease_expires_ms, self._clock.now_ms() + lease_ms)
+        return call.grant._replace(held_nanousd=call.held_nanousd)
+
+    async def settle(self, reservation_id: str, actual_nanousd: int) -> None:
+        """Charge what it cost to its slice."""
+        require_amounts(actual_nanousd)
+        if not self._ended(reservation_id, actual_nanousd):
+            await self._store.settle(reservation_id, actual_nanousd)
+
+    async def void(self, reservation_id: str) -> None:
+        """Give all of it back to its slice."""
+        if not self._ended(reservation_id, 0):
+            await self._store.void(reservation_id)
+
+    async def expire(self) -> tuple[str, ...]:
+        """Charge what is past its lease in full, here and in the store."""
+        now_ms = self._clock.now_ms()
+        due = [name for name, call in self._calls.items() if call.lease_expires_ms <= now_ms]
+        for name in due:
+            self._ended(name, self._calls[name].held_nanousd)
+        return (*due, *await self._store.expire())
+
+    async def balances(self, claims: Sequence[Claim]) -> tuple[Balance, ...]:
+        """As the store has them, but what a slice of this gateway has spent as settled, and what it keeps as free."""
+        spent: dict[str, int] = {}
+        kept: dict[str, int] = {}
+        for each in self._slices():
+            for account in each.accounts:
+                spent[account] = spent.get(account, 0) + each.spent_nanousd
+                kept[account] = kept.get(account, 0) + each.held_nanousd - each.open_nanousd
+        found = await self._store.balances(claims)
+        return tuple(
+            each._replace(
+                settled_nanousd=each.settled_nanousd + spent.get(each.account, 0),
+                held_nanousd=max(0, each.held_nanousd - kept.get(each.account, 0)),
+            )
+            for each in found
+        )
+
+    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold]) -> None:
+        """As the store does it."""
+        await self._store.rebuild(balances, holds)
+
+    async def aclose(self) -> None:
+        """Give every slice back at what was spent of it and what is still held in it, then let go."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        for demand in self._demand.values():
+            if demand.slice is not None:
+                self._untold[demand.slice.name] = demand.slice.spent_nanousd + demand.slice.open_nanousd
+        try:
+            await self._tell()
+        except BudgetStoreUnavailableError:
+            log.warning("leases not given back", extra={"fields": {"slices": len(self._untold)}})
+        await self._store.aclose()
+
+    # --- calls within slices -----------------------------------------------------------------------------------------
+
+    def _granted(self, mine: Slice, reservation_id: str, most_nanousd: int, lease_ms: int) -> Grant:
+        held = min(most_nanousd, mine.room_nanousd)
+        left = None if mine.headroom_nanousd is None else mine.headroom_nanousd + mine.room_nanousd - held
+        grant = Grant(reservation_id, held, mine.accounts, left, mine.over)
+        call = Call(mine, grant, held, self._clock.now_ms() + lease_ms)
+        mine.open[reservation_id] = self._calls[reservation_id] = call
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().create_task(self._sweep_always(), name="tollgate-leases")
+        return grant
+
+    def _ended(self, reservation_id: str, actual_nanousd: int) -> bool:
+        """Whether the call was one of a slice's, which is charged; one of a void slice is the store's to close."""
+        call = self._calls.pop(reservation_id, None)
+        if call is None:
+            return reservation_id in self._closed
+        del call.slice.open[reservation_id]
+        if self._is_void(call.slice):
+            return False
+        call.slice.spent_nanousd += actual_nanousd
+        call.slice.ended[reservation_id] = actual_nanousd
+        _kept(self._closed, reservation_id, call.grant)
+        return True
+
+    # --- slices ------------------------------------------------------------------------------------------------------
+
+    def _demanded(self, key: Key) -> Demand:
+        now_s = self._clock.monotonic_s()
+        demand = self._demand.get(key)
+        if demand is None:
+            demand = self._demand[key] = Demand(now_s)
+            if len(self._demand) > KEYS_MAX:
+                oldest = next((each for each, other in self._demand.items() if other.slice is None), None)
+                if oldest is not None:
+                    del self._demand[oldest]
+        self._demand.move_to_end(key)
+        if now_s - demand.since_s > CALLS_WITHIN_S:
+            demand.since_s, demand.calls = now_s, 0
+        demand.calls += 1
+        return demand
+
+    def _is_fresh(self, mine: Slice) -> bool:
+        return self._clock.monotonic_s() - mine.asked_s < VALID_S
+
+    def _is_void(self, mine: Slice) -> bool:
+        return mine.epoch != self._epoch()
+
+    def _is_serving(self, mine: Slice | None, most_nanousd: int) -> bool:
+        return (
+            mine is not None
+            and mine.room_nanousd >= most_nanousd
+            and self._is_fresh(mine)
+            and not self._is_void(mine)
+            and self._share() > 0
+        )
+
+    def _wanted(self, demand: Demand, most_nanousd: int) -> int:
+        """How much a slice should have for new calls; 0 where none is worth it."""
+        share = self._share()
+        if share <= 0 or demand.calls < CALLS_MIN or not demand.is_known or most_nanousd <= 0:
+            return 0
+        wanted = CALLS_MAX * most_nanousd
+        if demand.headroom_nanousd is not None:
+            wanted = min(wanted, int(share * demand.headroom_nanousd))
+        return wanted if wanted >= WORTH_CALLS * most_nanousd else 0
+
+    async def _rolled(self, key: Key, demand: Demand, least_nanousd: int, most_nanousd: int) -> bool:
+        """Whether there is a slice now that has room for the call."""
+        if not self._wanted(demand, most_nanousd):
+            return False
+        async with demand.lock:
+            if self._is_serving(demand.slice, most_nanousd):
+                return True
+            await self._forget_void(demand)
+            wanted = self._wanted(demand, most_nanousd)
+            if not wanted:
+                return False
+            return await self._roll(key, demand, max(wanted, most_nanousd), least_nanousd)
+
+    async def _roll(self, key: Key, demand: Demand, wanted_nanousd: int, least_nanousd: int) -> bool:
+        """Hold a new slice that takes the open calls along, then settle the old one; under the demand's lock."""
+        old = demand.slice
+        carried = 0 if old is None else old.open_nanousd
+        asked_s, epoch = self._clock.monotonic_s(), self._epoch()
+        name = f"lease-{self._origin}-{next(self._numbers)}"
+        try:
+            answer = await self._store.reserve(
+                name,
+                key,
+                least_nanousd=carried + least_nanousd,
+                most_nanousd=carried + wanted_nanousd,
+                lease_ms=SLICE_LEASE_MS,
+            )
+        except (BudgetStoreUnavailableError, asyncio.CancelledError):
+            self._doubtful[name] = key  # it may have been held although its answer never came
+            raise
+        if isinstance(answer, Denial):
+            return False
+        new = Slice(
+            name, answer.held_nanousd, answer.accounts, answer.headroom_nanousd, answer.over, self._epoch(),
+            asked_s, asked_s, demand.lock,
+        )  # fmt: skip
+        if epoch and epoch != new.epoch:
+            self._untold[name] = 0
+            return False
+        demand.headroom_nanousd, demand.is_known = answer.headroom_nanousd, True
+        if old is not None and old.open_nanousd > new.held_nanousd:
+            # Calls were extended meanwhile past what was asked for them.
+            self._untold[name] = 0
+            return False
+        demand.slice = new
+        if old is not None:
+            self._moved(old, new)
+        return new.room_nanousd >= least_nanousd
+
+    def _moved(self, old: Slice, new: Slice) -> None:
+        for name, call in old.open.items():
+            call.slice = new
+            new.open[name] = call
+        old.open = {}
+        self._untold[old.name] = old.spent_nanousd
+
+    async def _forget_void(self, demand: Demand) -> None:
+        """Let go of a slice that the store has forgotten; its calls are closed under their own ids from now on."""
+        mine = demand.slice
+        if mine is None or not self._is_void(mine):
+            return
+        demand.slice = None
+        # What ended before anybody noticed may have been told to the store as still open.
+        self._untold.update(mine.ended)
+
+    def _slices(self) -> list[Slice]:
+        return [
+            each.slice for each in self._demand.values() if each.slice is not None and not self._is_void(each.slice)
+        ]
+
+    # --- what goes back ----------------------------------------------------------------------------------------------
+
+    async def _sweep_always(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self.sweep()
+            except BudgetStoreUnavailableError as error:
+                log.warning("leases not swept", extra={"fields": {"error_code": error.code}})
+
+    async def sweep(self) -> None:
+        """Tell the store what slices cost, give back what nobody uses, and renew what is still in use."""
+        await self._tell()
+        for key, demand in tuple(self._demand.items()):
+            mine = demand.slice
+            if mine is None or self._is_fresh(mine):
+                continue
+            async with demand.lock:
+                await self._forget_void(demand)
+                if demand.slice is mine:
+                    await self._shrunk(key, demand, mine)
+        await self._tell()
+
+    async def _shrunk(self, key: Key, demand: Demand, mine: Slice) -> None:
+        now_s = self._clock.monotonic_s()
+        if not mine.open:
+            demand.slice = None
+            self._untold[mine.name] = mine.spent_nanousd
+        elif mine.room_nanousd > 0:
+            await self._roll(key, demand, 0, 0)
+        elif now_s - mine.renewed_s >= RENEW_S:
+            await self._store.extend(mine.name, 0, lease_ms=SLICE_LEASE_MS)
+            mine.renewed_s = now_s
+
+    async def _tell(self) -> None:
+        for name, key in tuple(self._doubtful.items()):
+            # Asked again, the store gives the old answer or makes it now: either way it can be given back then.
+            await self._store.reserve(name, key, least_nanousd=0, most_nanousd=0, lease_ms=SLICE_LEASE_MS)
+            del self._doubtful[name]
+            self._untold[name] = 0
+        for name in tuple(self._untold):
+            cost = self._untold[name]
+            await (self._store.settle(name, cost) if cost else self._store.void(name))
+            if self._untold.get(name) == cost:
+                del self._untold[name]
+
+
+def _kept(table: OrderedDict[str, Any], name: str, value: object) -> None:
+    """Remember it, and forget the oldest where there is no room."""
+    table[name] = value
+    if len(table) > CLOSED_MAX:
+        table.popitem(last=False)

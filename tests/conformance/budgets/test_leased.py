@@ -1,0 +1,343 @@
+"""Leases over every store: as strict as it, whatever gateways do and however they end; and far fewer questions."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from router.budgets import Balance, Claim, Denial, Grant, OpenHold
+from router.errors import BudgetStoreUnavailableError
+from router.stores.budgets.leased import CALLS_MIN, SLICE_LEASE_MS, VALID_S, LeasedBudgets
+from tests.conformance.budgets.stands import DAY_MS, LEASE_MS, claim_of, windows_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from router.ports import BudgetStore
+    from tests.conformance.budgets.stands import Stand
+    from tests.lines import StillClock
+
+SHARE = 0.05
+# Of what was left of 100,000 when a call of 100 was held.
+SLICE = 4_995
+
+
+@dataclass
+class Asked:
+    """A store that counts what it is asked, and can be told to be away; closing a gateway does not close it."""
+
+    store: BudgetStore
+    asked: list[str] = field(default_factory=list)
+    is_away: bool = False
+    epoch: str = "one"
+
+    def __getattr__(self, name: str) -> Any:
+        work = getattr(self.store, name)
+
+        async def told(*arguments: Any, **named: Any) -> Any:
+            if self.is_away:
+                raise BudgetStoreUnavailableError("away")
+            if name == "aclose":
+                return None
+            self.asked.append(name)
+            return await work(*arguments, **named)
+
+        return told
+
+
+@pytest.fixture
+async def shared(stand: Stand) -> AsyncIterator[Asked]:
+    opened = await stand.open()
+    yield Asked(opened)
+    await opened.aclose()
+
+
+def gateway_over(shared: Asked, clock: StillClock, share: float = SHARE) -> LeasedBudgets:
+    store: Any = shared
+    return LeasedBudgets(store, clock, lambda: share, lambda: shared.epoch)
+
+
+async def held(gateway: LeasedBudgets, name: str, *claims: Claim, least: int = 10, most: int = 100) -> Grant | Denial:
+    return await gateway.reserve(name, claims, least_nanousd=least, most_nanousd=most, lease_ms=LEASE_MS)
+
+
+async def balance(shared: Asked, claim: Claim) -> tuple[int, int]:
+    ((_, settled, reserved),) = await shared.store.balances([claim])
+    return settled, reserved
+
+
+async def warmed(gateway: LeasedBudgets, claim: Claim, calls: int = CALLS_MIN - 1) -> None:
+    """So many calls that ended, after which the next makes claims worth leasing."""
+    for index in range(calls):
+        grant = await held(gateway, f"warm-{index}", claim)
+        assert isinstance(grant, Grant)
+        await gateway.settle(f"warm-{index}", 0)
+
+
+class Herd:
+    """Three gateways over one store, what their calls hold and cost, and what died with one of them."""
+
+    def __init__(self, shared: Asked, clock: StillClock, seed: int) -> None:
+        self.shared, self.clock, self.chance = shared, clock, random.Random(seed)
+        self.company = claim_of(6_000, "company", "")
+        self.teams = [claim_of(2_500, "team", name) for name in ("a", "b")]
+        self.gateways = [gateway_over(shared, clock, self.chance.choice([0.02, 0.2])) for _ in range(3)]
+        self.live: dict[str, tuple[int, Claim, int]] = {}
+        self.spent = dict.fromkeys(["", "a", "b"], 0)
+        self.lost: list[tuple[str, int]] = []
+        self.deaths = 0
+
+    async def reserve(self, name: str) -> None:
+        at, team = self.chance.randrange(3), self.chance.choice(self.teams)
+        grant = await held(self.gateways[at], name, self.company, team, least=5, most=self.chance.choice([20, 60]))
+        if isinstance(grant, Grant):
+            assert 5 <= grant.held_nanousd <= 60
+            self.live[name] = (at, team, grant.held_nanousd)
+
+    async def settle(self, name: str, cost: int | None = None) -> None:
+        at, team, amount = self.live.pop(name)
+        cost = self.chance.randint(0, amount) if cost is None else cost
+        await self.gateways[at].settle(name, cost)
+        for owner in ("", team.owner):
+            self.spent[owner] += cost
+
+    async def extend(self, name: str) -> None:
+        at, team, amount = self.live[name]
+        if isinstance(await self.gateways[at].extend(name, 15, lease_ms=LEASE_MS), Grant):
+            self.live[name] = (at, team, amount + 15)
+
+    async def pass_time(self) -> None:
+        self.clock.time_ms += self.chance.choice([30, 400, 1600])
+        await self.gateways[self.chance.randrange(3)].sweep()
+
+    def die(self) -> None:
+        """Nobody closes the gateway: its slices are left to their lease."""
+        at = self.chance.randrange(3)
+        self.lost += [(claim.owner, amount) for where, claim, amount in self.live.values() if where == at]
+        self.live = {name: each for name, each in self.live.items() if each[0] != at}
+        self.gateways[at] = gateway_over(self.shared, self.clock)
+        self.deaths += 1
+
+    async def step(self, number: int) -> None:
+        what = self.chance.random()
+        if what < 0.55 or not self.live:
+            await self.reserve(f"c{number}")
+        elif what < 0.85:
+            await self.settle(self.chance.choice(sorted(self.live)))
+        elif what < 0.90:
+            await self.extend(self.chance.choice(sorted(self.live)))
+        elif what < 0.99:
+            await self.pass_time()
+        else:
+            self.die()
+
+    def taken(self, owner: str) -> int:
+        """What calls have cost, hold, or held when their gateway died."""
+        mine = [amount for _, claim, amount in self.live.values() if owner in ("", claim.owner)]
+        return self.spent[owner] + sum(mine) + sum(amount for whose, amount in self.lost if owner in ("", whose))
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_no_interleaving_of_gateways_and_their_deaths_passes_a_limit(
+    shared: Asked, clock: StillClock, seed: int
+) -> None:
+    herd = Herd(shared, clock, seed)
+    claims = (herd.company, *herd.teams)
+    for number in range(400):
+        await herd.step(number)
+        for claim in claims:
+            assert herd.taken(claim.owner) <= claim.limit_nanousd
+            assert sum(await balance(shared, claim)) <= claim.limit_nanousd
+    for name in tuple(herd.live):
+        await herd.settle(name)
+    for each in herd.gateways:
+        await each.aclose()
+    clock.time_ms += max(SLICE_LEASE_MS, LEASE_MS) + 1
+    await shared.store.expire()
+    for claim in claims:
+        settled, reserved = await balance(shared, claim)
+        assert reserved == 0, "nothing stays held"
+        assert herd.spent[claim.owner] <= settled <= claim.limit_nanousd
+        assert herd.deaths or settled == herd.spent[claim.owner], "what was charged is what calls cost, exactly"
+    assert len(shared.asked) < 500, "leases were at work"
+
+
+async def test_most_calls_ask_no_store(shared: Asked, clock: StillClock) -> None:
+    claim, gateway = claim_of(10**9), gateway_over(shared, clock)
+    for index in range(500):
+        clock.time_ms += 2
+        assert isinstance(await held(gateway, f"c{index}", claim), Grant)
+        await gateway.settle(f"c{index}", 40)
+    assert len(shared.asked) < 30, shared.asked
+    await gateway.aclose()
+    assert await balance(shared, claim) == (500 * 40, 0)
+
+
+async def test_near_a_limit_and_for_what_comes_once_each_call_asks_the_store(shared: Asked, clock: StillClock) -> None:
+    gateway, tight = gateway_over(shared, clock), claim_of(2_000)
+    for index in range(10):
+        await held(gateway, f"c{index}", tight)
+    assert shared.asked.count("reserve") == 10, "a twentieth of 2,000 is no slice for calls of 100"
+    assert isinstance(await held(gateway, "more", tight, least=1_100, most=1_100), Denial)
+    shared.asked.clear()
+    for index in range(10):
+        await held(gateway, f"s{index}", claim_of(10**9, "session", f"session-{index}"))
+    assert shared.asked.count("reserve") == 10
+    await gateway.aclose()
+
+
+async def test_without_a_share_it_is_the_store(shared: Asked, clock: StillClock) -> None:
+    gateway, claim = gateway_over(shared, clock, 0.0), claim_of(10**9)
+    for index in range(10):
+        assert await held(gateway, f"c{index}", claim) == await held(gateway, f"c{index}", claim)
+    assert shared.asked == ["reserve"] * 20
+    await gateway.aclose()
+
+
+async def test_what_nobody_uses_goes_back_within_seconds(shared: Asked, clock: StillClock) -> None:
+    gateway, claim = gateway_over(shared, clock), claim_of(100_000)
+    await warmed(gateway, claim)
+    await held(gateway, "a", claim)
+    assert await balance(shared, claim) == (0, SLICE), "a slice of a twentieth"
+    ((_, settled, reserved),) = await gateway.balances([claim])
+    assert (settled, reserved) == (0, 100), "of which people see what calls hold"
+    clock.time_ms += round(VALID_S * 1000)
+    await gateway.sweep()
+    assert await balance(shared, claim) == (0, 100), "the call under way alone"
+    await gateway.settle("a", 70)
+    clock.time_ms += round(VALID_S * 1000)
+    await gateway.sweep()
+    assert await balance(shared, claim) == (70, 0)
+    await gateway.aclose()
+
+
+async def test_the_same_call_asked_for_twice_holds_once_and_closes_once(shared: Asked, clock: StillClock) -> None:
+    gateway, claim = gateway_over(shared, clock), claim_of(100_000)
+    direct = await held(gateway, "direct", claim)
+    await warmed(gateway, claim)
+    assert await held(gateway, "direct", claim) == direct, "in the store, where it was made"
+    first = await held(gateway, "a", claim)
+    assert await held(gateway, "a", claim) == first
+    await gateway.settle("a", 30)
+    await gateway.settle("a", 99)
+    await gateway.void("a")
+    assert await held(gateway, "a", claim) == first
+    await gateway.void("direct")
+    await gateway.aclose()
+    assert await balance(shared, claim) == (30, 0)
+
+
+async def test_a_slice_grows_with_a_stream_and_a_limit_ends_it(shared: Asked, clock: StillClock) -> None:
+    gateway, claim = gateway_over(shared, clock), claim_of(4_000)
+    await warmed(gateway, claim)
+    assert isinstance(await held(gateway, "a", claim), Grant)
+    grown = await gateway.extend("a", 3_000, lease_ms=LEASE_MS)
+    assert isinstance(grown, Grant)
+    assert grown.held_nanousd == 3_100
+    assert isinstance(await gateway.extend("a", 3_000, lease_ms=LEASE_MS), Denial)
+    await gateway.settle("a", 3_050)
+    await gateway.aclose()
+    assert await balance(shared, claim) == (3_050, 0)
+
+
+async def test_a_call_past_its_lease_is_charged_in_full(shared: Asked, clock: StillClock) -> None:
+    gateway, claim = gateway_over(shared, clock), claim_of(100_000)
+    await warmed(gateway, claim)
+    await held(gateway, "a", claim)
+    clock.time_ms += LEASE_MS
+    assert "a" in await gateway.expire()
+    await gateway.aclose()
+    assert await balance(shared, claim) == (100, 0)
+
+
+async def test_a_dead_gateways_slice_is_charged_in_full_and_bounded(shared: Asked, clock: StillClock) -> None:
+    gateway, claim = gateway_over(shared, clock), claim_of(100_000)
+    await warmed(gateway, claim)
+    await held(gateway, "a", claim)
+    clock.time_ms += SLICE_LEASE_MS
+    await shared.store.expire()
+    settled, reserved = await balance(shared, claim)
+    assert (settled, reserved) == (SLICE, 0)
+
+
+async def test_a_new_window_has_slices_of_its_own(shared: Asked, clock: StillClock) -> None:
+    gateway, today = gateway_over(shared, clock), claim_of(100_000)
+    await warmed(gateway, today)
+    await held(gateway, "a", today)
+    tomorrow = today._replace(windows=windows_of(DAY_MS, clock.time_ms + DAY_MS))
+    clock.time_ms += DAY_MS
+    answer = await held(gateway, "b", tomorrow)
+    assert isinstance(answer, Grant)
+    assert answer.accounts == (tomorrow.account(tomorrow.windows[1]),)
+    await gateway.settle("b", 5)
+    await gateway.settle("a", 60)
+    await gateway.aclose()
+    assert await balance(shared, tomorrow) == (5, 0)
+
+
+async def test_while_the_store_is_away_a_slice_serves_its_time_and_no_longer(shared: Asked, clock: StillClock) -> None:
+    gateway, claim = gateway_over(shared, clock), claim_of(100_000)
+    await warmed(gateway, claim)
+    await held(gateway, "a", claim)
+    shared.is_away = True
+    assert isinstance(await held(gateway, "b", claim), Grant)
+    clock.time_ms += round(VALID_S * 1000)
+    with pytest.raises(BudgetStoreUnavailableError):
+        await held(gateway, "c", claim)
+    await gateway.settle("a", 10)
+    await gateway.settle("b", 20)
+    shared.is_away = False
+    await gateway.sweep()
+    await gateway.aclose()
+    assert await balance(shared, claim) == (30, 0), "what may have been held although no answer came is given back"
+
+
+async def test_a_store_that_lost_its_memory_has_no_slices_and_each_call_is_closed_as_the_ledger_told_it(
+    stand: Stand, clock: StillClock
+) -> None:
+    before, after = await stand.open(), await stand.open()
+    shared, claim = Asked(before), claim_of(100_000, "lost")
+    gateway = gateway_over(shared, clock)
+    await warmed(gateway, claim)
+    for name in "abc":
+        await held(gateway, name, claim)
+    await gateway.settle("a", 40)
+    # What the ledger tells: `a` is settled, `b` and `c` are under way; `b` ends before the gateway notices.
+    shared.store = fresh = await _emptied(stand, before, after)
+    account = claim.account(claim.windows[1])
+    holds = [OpenHold(name, 100, (account,), clock.time_ms + LEASE_MS) for name in "bc"]
+    await fresh.rebuild([Balance(account, 40, 0)], holds)
+    await gateway.settle("b", 50)
+    shared.epoch = "two"
+    clock.time_ms += round(VALID_S * 1000)
+    await held(gateway, "d", claim)
+    await gateway.settle("c", 60)
+    await gateway.settle("d", 5)
+    await gateway.sweep()
+    await gateway.aclose()
+    assert await balance(shared, claim) == (40 + 50 + 60 + 5, 0)
+
+
+async def _emptied(stand: Stand, *stores: BudgetStore) -> BudgetStore:
+    """A store that knows nothing: memory of another process stands for a server that forgot."""
+    from router.stores.budgets.memory import MemoryBudgets
+
+    for each in stores:
+        await each.aclose()
+    return MemoryBudgets(stand.clock)
+
+
+async def test_many_at_once_share_one_question(shared: Asked, clock: StillClock) -> None:
+    gateway, claim = gateway_over(shared, clock), claim_of(10**8)
+    await warmed(gateway, claim)
+    shared.asked.clear()
+    grants = await asyncio.gather(*(held(gateway, f"c{index}", claim) for index in range(40)))
+    assert all(isinstance(each, Grant) for each in grants)
+    assert shared.asked == ["reserve"]
+    await asyncio.gather(*(gateway.settle(f"c{index}", 7) for index in range(40)))
+    await gateway.aclose()
+    assert await balance(shared, claim) == (280, 0)
