@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrent", type=int, default=200)
     parser.add_argument("--fault-rate", type=float, default=0.2)
     parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--lease-share", type=float, default=0.0, help="the policy's `budget_store.lease_share` (0)")
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has litellm[proxy]: run the peer too")
 
 
@@ -89,7 +90,12 @@ def over(store: str, gateways: int, arguments: argparse.Namespace) -> dict[str, 
         simulator = stack.enter_context(SimulatorProcess(seed=arguments.seed, speed=0.05))
         order_faults(simulator, faults_of(arguments.fault_rate, arguments.seed))
         budget = {"name": "one-dollar", "scope": "all", "window": "total", "limit_usd": 1, "kind": "hard"}
-        policy = simulated_policy(simulator.urls, budgets=[budget], upstream={"first_byte_timeout_s": 5.0})
+        policy = simulated_policy(
+            simulator.urls,
+            budgets=[budget],
+            upstream={"first_byte_timeout_s": 5.0},
+            budget_store={"lease_share": arguments.lease_share},
+        )
         replicas = [GatewayProcess(folder / "home", policy, ledger_url, redis_url) for _ in range(gateways)]
         for each in replicas:
             each.start()

@@ -106,7 +106,7 @@ def drift(*, out: Path | None, draws: int = DRAWS) -> dict[str, Any]:
         ]
     )
     found = measure(workloads_of(dataset.categories, complexity, GRADED + min(COMING)), draws)
-    found |= {"quality_revision": model.revision, "data_sha256": dataset.data_sha256, "graded": GRADED, "draws": draws}
+    found |= {"model_revision": model.revision, "data_sha256": dataset.data_sha256, "graded": GRADED, "draws": draws}
     table = Table(title=f"alarms, {GRADED} graded prompts of each workload")
     for column in ("workloads", "prompts that came in", "of the same workload", "half of another", "all of another"):
         table.add_column(column)
