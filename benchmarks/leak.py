@@ -71,6 +71,12 @@ RUNAWAYS: dict[str, Callable[[int], Scenario]] = {
     "S7 errors, one tool": lambda seed: tool_loop(seed, errors=True, tools=1),
     "S7 times in the results": lambda seed: tool_loop(seed, stamp="iso", tools=4),
 }
+# Played to several gateways alone, of which one is killed about every so many calls.
+KILLED: dict[str, tuple[Callable[[int], Scenario], int]] = {
+    "S9 fan-out, gateways killed": (fan_out, 100),
+    "S9 tool loop, gateways killed": (tool_loop, 10),
+    "S9 recursion, gateways killed": (recursion, 25),
+}
 LEGITIMATE: dict[str, Callable[[int], Scenario]] = {
     "N1 map-reduce": lambda seed: map_reduce(seed, calls=3_000),
     "N1 rows of figures": lambda seed: map_reduce(seed, calls=1_500, numbers=True),
@@ -98,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Play, print, write the result file."""
     runaways = {name: make for name, make in RUNAWAYS.items() if arguments.only in name}
     works = {name: make for name, make in {**LEGITIMATE, **_recorded()}.items() if arguments.only in name}
-    if (not runaways and not works) or arguments.seeds < 1:
+    if (not runaways and not works and not arguments.shared) or arguments.seeds < 1:
         print(f"leak: nothing is called {arguments.only!r}, or no seeds", file=sys.stderr)
         return 2
     seeds = range(1, arguments.seeds + 1)
@@ -112,7 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
             progress.update(task, description=name)
             rows.append(_row(name, make, seeds, others))
             progress.advance(task)
-    shared = _shared({**runaways, **works}) if arguments.shared else []
+    killed = {name: make for name, (make, _) in KILLED.items() if arguments.only in name}
+    shared = _shared({**runaways, **killed, **works}) if arguments.shared else []
     figures = {
         "ratio_max": RATIO_MAX,
         "rows": rows,
@@ -184,16 +191,21 @@ def _shared(scenarios: dict[str, Callable[[int], Scenario]]) -> list[dict[str, A
         for name, make in scenarios.items():
             found: dict[str, dict[str, object]] = {}
             for store, gateways in SHARED:
+                if name in KILLED and store == "memory":
+                    continue  # it dies with its process, as it says
                 progress.update(task, description=f"{name}, {store} x{gateways}")
-                found[f"{store} x{gateways}"] = _over(make(1), sites, store, gateways)
+                every = KILLED[name][1] if name in KILLED else None
+                found[f"{store} x{gateways}"] = _over(make(1), sites, store, gateways, every)
                 progress.advance(task)
             rows.append({"scenario": name, "ok": all(each["ok"] for each in found.values()), "over": found})
     return rows
 
 
-def _over(scenario: Scenario, sites: Sites, store: str, gateways: int) -> dict[str, object]:
+def _over(
+    scenario: Scenario, sites: Sites, store: str, gateways: int, killed_every: int | None = None
+) -> dict[str, object]:
     player = Player(scenario)
-    player.gate = gate = SharedGate(sites, store, gateways, player.played.trips.append)
+    player.gate = gate = SharedGate(sites, store, gateways, player.played.trips.append, killed_every)
     try:
         played = player.play()
     finally:
@@ -211,11 +223,11 @@ def _over(scenario: Scenario, sites: Sites, store: str, gateways: int) -> dict[s
 def _print_shared(rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
-    names = list(rows[0]["over"])
+    names = [f"{store} x{gateways}" for store, gateways in SHARED]
     title = "leak over its bound with several gateways; refused of legitimate work in USD"
     table = Table("scenario", *names, "ok", title=title, title_justify="left")
     for row in rows:
-        cells = [_cell(row["over"][name]) for name in names]
+        cells = [_cell(row["over"][name]) if name in row["over"] else "" for name in names]
         table.add_row(row["scenario"], *cells, "yes" if row["ok"] else "NO")
     Console(width=190, highlight=False).print(table)
 

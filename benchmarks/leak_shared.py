@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import random
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -105,19 +106,34 @@ class Sites:
 
 
 class SharedGate:
-    """Implements benchmarks.leak_play.Gate for ``gateways`` keepers over one store. Close it in the end."""
+    """Implements benchmarks.leak_play.Gate for ``gateways`` keepers over one store. Close it in the end.
 
-    def __init__(self, sites: Sites, store: str, gateways: int, report: Any) -> None:  # noqa: ANN401  # a callable
+    With ``killed_every`` one of them dies about so often, counted in calls, and starts again: what it had not told yet
+    is lost, and of the calls that it had let through nobody hears how they end.
+    """
+
+    def __init__(
+        self,
+        sites: Sites,
+        store: str,
+        gateways: int,
+        report: Any,  # noqa: ANN401  # a callable
+        killed_every: int | None = None,
+    ) -> None:
         """``report`` is told every trip."""
         self._loop = asyncio.new_event_loop()
         self._clock = VirtualClock()
         self._ledger = self._run(sites.ledger(store, self._clock))
-        key = f"leak:{secrets.token_hex(6)}"
-        self._stores = [self._opened(sites, store, key) for _ in range(gateways)]
+        self._place = (sites, store, f"leak:{secrets.token_hex(6)}")
+        self._report = report
+        self._stores = [self._opened(*self._place) for _ in range(gateways)]
         self._keepers = [Keeper(SALT, self._reporting(each, report)) for each in self._stores]
         self._turn = itertools.cycle(range(gateways))
-        self._of_mark: dict[int, int] = {}
+        self._of_mark: dict[int, Keeper] = {}
         self._shared_ms: int | None = None
+        self._killed_every = killed_every
+        self._chance = random.Random(9)
+        self.kills = 0
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(work)
@@ -141,10 +157,12 @@ class SharedGate:
     ) -> Verdict:
         """As the gateway whose turn it is says."""
         self._share(now_ms)
-        at = next(self._turn)
-        verdict = self._keepers[at].admit(request, caller, terms, decision, bounds, now_ms)
+        if self._killed_every is not None and self._chance.random() < 1 / self._killed_every:
+            self._kill(self._chance.randrange(len(self._keepers)))
+        keeper = self._keepers[next(self._turn)]
+        verdict = keeper.admit(request, caller, terms, decision, bounds, now_ms)
         if verdict.mark is not None:
-            self._of_mark[id(verdict.mark)] = at
+            self._of_mark[id(verdict.mark)] = keeper
         return verdict
 
     def observe(
@@ -152,8 +170,25 @@ class SharedGate:
     ) -> None:
         """Told to the gateway that let it through."""
         self._share(now_ms)
-        at = 0 if mark is None else self._of_mark.pop(id(mark))
-        self._keepers[at].observe(mark, now_ms=now_ms, outcome=outcome, cost_nanousd=cost_nanousd, parts=parts)
+        keeper = self._keepers[0] if mark is None else self._of_mark.pop(id(mark))
+        if keeper in self._keepers:
+            keeper.observe(mark, now_ms=now_ms, outcome=outcome, cost_nanousd=cost_nanousd, parts=parts)
+
+    def _kill(self, at: int) -> None:
+        """Kill a gateway and start it again, which reads what may still matter."""
+
+        async def dead() -> None:
+            await self._stores[at].aclose()
+
+        self._run(dead())
+        self._stores[at] = self._opened(*self._place)
+        self._keepers[at] = Keeper(SALT, self._reporting(self._stores[at], self._report))
+        self.kills += 1
+
+        async def reads() -> None:
+            self._keepers[at].fold(await self._stores[at].read())
+
+        self._run(reads())
 
     def _share(self, now_ms: int) -> None:
         every_ms = self._stores[0].every_s * 1000

@@ -1,19 +1,21 @@
 """What guards saw, as batches of events in the ledger's database; what they ruled is read from its entries.
 
-A gateway that is alone writes a sign of life now and then and nothing else: what it saw would be read by nobody. As
-soon as another one gives signs of life too, each writes what it saw and reads what the others did, so that a runaway
-which is spread over all of them counts as one.
+A gateway that is alone writes a sign of life now and then, and of what it saw only what might become a runaway: what
+comes again and again, and what descends from another call. That is for itself after a restart; ordinary requests cost
+nothing. As soon as another one gives signs of life too, each writes all that it saw and reads what the others did, so
+that a runaway which is spread over all of them counts as one.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
 
 from router.guards import event_of, plain_of
-from router.guards.events import Ruled
+from router.guards.events import Asked, Ruled
 from router.stores.guards.ledger import LedgerGuards
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from router.clock import Clock
     from router.guards import Event
+    from router.guards.events import Done
     from router.ledger import GuardTrip
     from router.ports import Ledger
 
@@ -34,6 +37,9 @@ BATCHES_MAX = 10_000
 KEPT_MS = 86_400_000
 FORGET_EVERY_MS = 600_000
 READ_MAX = 200
+# From so many calls of one lineage, or with one pattern, on they are worth remembering beyond this process.
+CALLS_WORTH = 3
+COUNTED_MAX = 40_000
 
 
 class Batch(NamedTuple):
@@ -81,22 +87,39 @@ class SqlGuards:
         self._carrier = carrier
         self._origin = secrets.token_hex(8)
         self._place = 0
-        self._has_company = False
+        self._has_company = self._is_wary = False
         self._beaten_ms: int | None = None
         self._forgotten_ms = clock.now_ms()
         # Read, and not returned yet, because something behind it failed.
         self._found: list[Event] = []
+        self._calls: OrderedDict[int, int] = OrderedDict()
 
     @property
     def every_s(self) -> float:
-        """More often where there is somebody to hear."""
-        return TOGETHER_S if self._has_company else ALONE_S
+        """More often where there is somebody to hear, or something that must not be lost."""
+        return TOGETHER_S if self._has_company or self._is_wary else ALONE_S
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Tell the others, where there are any; what was ruled stands in the ledger already."""
-        told = [plain_of(each) for each in events if not isinstance(each, Ruled)]
-        if told and self._has_company:
+        seen = [each for each in events if not isinstance(each, Ruled)]
+        worth = [each for each in seen if self._is_worth(each)]
+        if seen:
+            self._is_wary = bool(worth)
+        told = [plain_of(each) for each in (seen if self._has_company else worth)]
+        if told:
             await self._carrier.put(self._origin, orjson.dumps(told).decode())
+
+    def _is_worth(self, event: Asked | Done) -> bool:
+        """Whether the event is of something that comes again and again, or descends from another call."""
+        is_asked = isinstance(event, Asked)
+        most = 0
+        for name in {event.root, event.pattern}:
+            calls = self._calls.pop(name, 0) + is_asked
+            self._calls[name] = calls
+            most = max(most, calls)
+        while len(self._calls) > COUNTED_MAX:
+            self._calls.popitem(last=False)
+        return most >= CALLS_WORTH or (isinstance(event, Asked) and event.depth > 0)
 
     def noted(self, trip: GuardTrip) -> None:
         """One of this gateway's own: it is not to be taken in again."""

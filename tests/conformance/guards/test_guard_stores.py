@@ -176,6 +176,29 @@ async def sql_site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     await ledger.aclose()
 
 
+async def test_a_gateway_that_is_alone_remembers_what_comes_again_and_again_beyond_its_death(sql_site: Site) -> None:
+    one = await sql_site.gateway()
+    for index in range(40):
+        assert one.ask(f"What is the capital of country {chr(97 + index)}?") is None
+        await one.catch_up()
+    assert await _events_written(sql_site) == 0, "ordinary requests"
+    asked = 0
+    while not isinstance(one.ask("Again?"), LoopDetectedError):
+        asked += 1
+        await one.catch_up()
+        if asked % 2 == 0:  # it dies, and nobody closes it
+            one = await sql_site.gateway()
+            await one.catch_up()
+        assert asked <= 2 * Guards().repeats_max + 2, "counted on, but for what was not told yet"
+    assert await _events_written(sql_site) > 0
+
+
+async def _events_written(site: Site) -> int:
+    store = (await site.gateway()).store
+    assert isinstance(store, SqlGuards)
+    return len(await store._carrier.after(0))
+
+
 async def test_a_gateway_that_is_alone_writes_no_events(sql_site: Site) -> None:
     one = await sql_site.gateway()
     assert isinstance(one.store, SqlGuards)
