@@ -6,7 +6,8 @@ minute for each key, and (with --peer) under LiteLLM's own handlers for max_iter
 need a session id. With --shared they are also played to two and four gateways in turn, over a real Redis, PostgreSQL
 and SQLite, which share what their guards saw. The bound is the least that any guard lets through: nothing tells a
 runaway from work before the call at which it leaves what legitimate traffic looks like. Exit code 1 where a runaway
-leaks more than 1.5 times its bound, the weekend loop more than 5 USD, or where legitimate work is refused.
+leaks more than 1.5 times its bound (twice, where gateways are killed meanwhile), the weekend loop more than 5 USD, or
+where legitimate work is refused.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from benchmarks.leak_play import Gate, Played
 
 RATIO_MAX = 1.5
+# What a dying gateway had not told yet is counted anew: the bound knows of no deaths.
+KILLED_RATIO_MAX = 2.0
 S1_MAX_NANOUSD = 5_000_000_000
 RATE = 60
 # A replay without guards is cut here: the weekend would be 400,000 calls.
@@ -212,11 +215,12 @@ def _over(
         gate.close()
     if not scenario.is_runaway:
         return {"refused_wrongly_usd": usd_of(played.refused_nanousd), "ok": played.refused == 0}
-    ratio = played.ratio
+    ratio, most = played.ratio, RATIO_MAX if killed_every is None else KILLED_RATIO_MAX
     return {
         "leaked_usd": usd_of(played.spent),
         "ratio": None if ratio is None else round(ratio, 3),
-        "ok": ratio is not None and ratio <= RATIO_MAX,
+        "ok": ratio is not None and ratio <= most,
+        **({} if killed_every is None else {"kills": gate.kills}),
     }
 
 

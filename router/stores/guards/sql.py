@@ -111,15 +111,15 @@ class SqlGuards:
 
     def _is_worth(self, event: Asked | Done) -> bool:
         """Whether the event is of something that comes again and again, or descends from another call."""
-        is_asked = isinstance(event, Asked)
+        counts = CALLS_WORTH if isinstance(event, Asked) and event.depth > 0 else int(isinstance(event, Asked))
         most = 0
         for name in {event.root, event.pattern}:
-            calls = self._calls.pop(name, 0) + is_asked
+            calls = self._calls.pop(name, 0) + counts
             self._calls[name] = calls
             most = max(most, calls)
         while len(self._calls) > COUNTED_MAX:
             self._calls.popitem(last=False)
-        return most >= CALLS_WORTH or (isinstance(event, Asked) and event.depth > 0)
+        return most >= CALLS_WORTH
 
     def noted(self, trip: GuardTrip) -> None:
         """One of this gateway's own: it is not to be taken in again."""
