@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from router.cli.report import parse_format, parse_since, parse_until, require_ledger, write
+from router.cli.report import parse_format, read_ledger, write
 from router.cli.table import table_text
-from router.clock import SystemClock
-from router.config.settings import load_settings
 from router.errors import RequestError
-from router.ledger import RequestQuery
 from router.server.chargeback import charge_rows, chargeback_csv, chargeback_of, parse_owners
-from router.stores import open_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from router.ledger import RequestQuery
+    from router.ports import Ledger
 
 TEXTS = ("table", "json", "csv")
 COLUMNS = ("requests", "attempts", "input tokens", "output tokens", "cost USD", "share", "premium USD")
@@ -33,21 +31,11 @@ def chargeback(
         names = parse_owners(by)
     except RequestError as error:
         raise typer.BadParameter(error.message.removeprefix("group_by: "), param_hint="--by") from None
-    clock = SystemClock()
-    now_ms = clock.now_ms()
-    from_ms = parse_since(since, now_ms)
-    query = RequestQuery(from_ms=from_ms, to_ms=parse_until(until, from_ms, now_ms))
-    settings = load_settings(policy=policy, home=home)
-    require_ledger(settings)
 
-    async def read() -> dict[str, Any]:
-        ledger = await open_ledger(settings.ledger_url, home=settings.home, clock=clock)
-        try:
-            return await chargeback_of(ledger, query, names)
-        finally:
-            await ledger.aclose()
+    async def read(ledger: Ledger, query: RequestQuery, _: int) -> dict[str, Any]:
+        return await chargeback_of(ledger, query, names)
 
-    found = asyncio.run(read())
+    found = read_ledger(read, since=since, until=until, policy=policy, home=home)
     if chosen == "table":
         print(charge_table(found, names))  # noqa: T201  # this command's output
     else:

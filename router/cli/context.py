@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from router.cli.chargeback import shown
-from router.cli.report import PICTURES, parse_format, parse_since, parse_until, require_ledger, write
+from router.cli.report import PICTURES, parse_format, read_ledger, write
 from router.cli.table import table_text
-from router.clock import SystemClock
-from router.config.settings import load_settings
 from router.context import PARTS
 from router.errors import RequestError
-from router.ledger import RequestQuery
 from router.server.contexts import context_csv, context_of_requests, context_rows, parse_context_groups
-from router.stores import open_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from router.ledger import RequestQuery
+    from router.ports import Ledger
 
 COLUMNS = ("requests", "input tokens", "input USD", *PARTS, "again USD", "twice USD", "cache breaks USD / 30 d")
 BREAK_COLUMNS = ("team", "key", "model", "what moves", "at", "requests", "tokens behind it", "USD / 30 d")
@@ -36,21 +34,11 @@ def context(
         names = parse_context_groups(by)
     except RequestError as error:
         raise typer.BadParameter(error.message.removeprefix("group_by: "), param_hint="--by") from None
-    clock = SystemClock()
-    now_ms = clock.now_ms()
-    from_ms = parse_since(since, now_ms)
-    query = RequestQuery(from_ms=from_ms, to_ms=parse_until(until, from_ms, now_ms))
-    settings = load_settings(policy=policy, home=home)
-    require_ledger(settings)
 
-    async def read() -> dict[str, Any]:
-        ledger = await open_ledger(settings.ledger_url, home=settings.home, clock=clock)
-        try:
-            return await context_of_requests(ledger, query, names, now_ms)
-        finally:
-            await ledger.aclose()
+    async def read(ledger: Ledger, query: RequestQuery, now_ms: int) -> dict[str, Any]:
+        return await context_of_requests(ledger, query, names, now_ms)
 
-    found = asyncio.run(read())
+    found = read_ledger(read, since=since, until=until, policy=policy, home=home)
     if chosen == "table":
         typer.echo(context_table(found, names))
     elif chosen in PICTURES:

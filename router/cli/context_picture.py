@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from router.cli.picture import GROUPS_SHOWN, LINE, METADATA, MUTED, STYLE, bare
+from router.cli.picture import GROUPS_SHOWN, LINE, STYLE, bare, finished
 from router.context import PARTS
 
 if TYPE_CHECKING:
@@ -40,18 +39,13 @@ def draw(report: dict[str, Any], form: str) -> bytes:
         _draw_parts(made_of, rows, len(report["groups"]) - len(rows))
         _draw_again(paid_again, rows)
         covered = report["coverage"]
-        figure.supxlabel(
+        return finished(
+            figure,
             f"{report['from'][:16]}Z to {report['to'][:16]}Z; {covered['explained']} of {covered['requests']} requests "
             f"have inputs long enough to explain\ncache breaks: {totals['cache_breaks']['lost_usd_per_30_days']} USD "
             "in thirty days at this rate",
-            fontsize=8,
-            color=MUTED,
-            x=0.01,
-            ha="left",
+            form,
         )
-        out = io.BytesIO()
-        figure.savefig(out, format=form, dpi=150, metadata=METADATA[form])
-    return out.getvalue()
 
 
 def _label(values: dict[str, Any], names: Sequence[str]) -> str:

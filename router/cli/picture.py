@@ -58,17 +58,20 @@ def draw(by_group: dict[str, Any], by_moment: dict[str, Any], form: str) -> byte
         )
         draw_moments(over_time, moments_of(by_moment), by_moment)
         draw_groups(over_groups, dearest, names, len(groups) - len(dearest))
-        figure.supxlabel(
+        return finished(
+            figure,
             f"{by_group['from'][:16]}Z to {by_group['to'][:16]}Z, {totals['requests']} requests; realised "
             f"{totals['realized_cost_usd']} USD, premium {totals['premium_cost_usd']['point']} USD\n"
             f"{totals['measured_why']}",
-            fontsize=8,
-            color=MUTED,
-            x=0.01,
-            ha="left",
+            form,
         )
-        out = io.BytesIO()
-        figure.savefig(out, format=form, dpi=150, metadata=METADATA[form])
+
+
+def finished(figure: Figure, words: str, form: str) -> bytes:
+    """The picture's bytes, with words under it."""
+    figure.supxlabel(words, fontsize=8, color=MUTED, x=0.01, ha="left")
+    out = io.BytesIO()
+    figure.savefig(out, format=form, dpi=150, metadata=METADATA[form])
     return out.getvalue()
 
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -25,7 +25,12 @@ from router.server.reports import csv_of, parse_groups, report_of
 from router.stores import open_ledger, sqlite_path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from router.config.settings import Settings
+    from router.ports import Ledger
+
+Made = TypeVar("Made")
 
 SPAN = re.compile(r"^(\d{1,5})([hdw])$")
 HOUR_MS = 3_600_000
@@ -111,6 +116,32 @@ def require_ledger(settings: Settings) -> None:
         raise ConfigError(f"{path}: there is no ledger: start the gateway with `tollgate serve`, or name its --home")
 
 
+def read_ledger(
+    work: Callable[[Ledger, RequestQuery, int], Awaitable[Made]],
+    *,
+    since: str,
+    until: str | None,
+    policy: str | None,
+    home: str | None,
+) -> Made:
+    """What ``work`` makes of the ledger, the query for the span, and the time. Raises BadParameter and ConfigError."""
+    clock = SystemClock()
+    now_ms = clock.now_ms()
+    from_ms = parse_since(since, now_ms)
+    query = RequestQuery(from_ms=from_ms, to_ms=parse_until(until, from_ms, now_ms))
+    settings = load_settings(policy=policy, home=home)
+    require_ledger(settings)
+
+    async def read() -> Made:
+        ledger = await open_ledger(settings.ledger_url, home=settings.home, clock=clock)
+        try:
+            return await work(ledger, query, now_ms)
+        finally:
+            await ledger.aclose()
+
+    return asyncio.run(read())
+
+
 def report(
     *,
     by: str,
@@ -122,27 +153,19 @@ def report(
     until: str | None = None,
 ) -> int:
     """Print the report, or write it to a file. Raises BadParameter, ConfigError and LedgerUnavailableError."""
-    chosen, names, clock = parse_format(form, out), parse_by(by), SystemClock()
-    now_ms = clock.now_ms()
-    from_ms = parse_since(since, now_ms)
-    query = RequestQuery(from_ms=from_ms, to_ms=parse_until(until, from_ms, now_ms))
+    chosen, names = parse_format(form, out), parse_by(by)
     settings = load_settings(policy=policy, home=home)
     loaded = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
-    require_ledger(settings)
     is_picture = chosen in PICTURES
     if is_picture and not names:
         names = ("model",)
 
-    async def read() -> Found:
-        ledger = await open_ledger(settings.ledger_url, home=settings.home, clock=clock)
-        try:
-            by_group = await report_of(ledger, loaded, query, names)
-            moment = moment_of(query.to_ms - query.from_ms)
-            return Found(by_group, await report_of(ledger, loaded, query, (moment,)) if is_picture else None)
-        finally:
-            await ledger.aclose()
+    async def read(ledger: Ledger, query: RequestQuery, _: int) -> Found:
+        by_group = await report_of(ledger, loaded, query, names)
+        moment = moment_of(query.to_ms - query.from_ms)
+        return Found(by_group, await report_of(ledger, loaded, query, (moment,)) if is_picture else None)
 
-    found = asyncio.run(read())
+    found = read_ledger(read, since=since, until=until, policy=policy, home=home)
     if chosen == "table":
         show(found.by_group, names)
     elif found.by_moment is not None:

@@ -14,8 +14,7 @@ from router.errors import RequestError
 from router.server.auth import reader_of
 from router.server.csv_text import csv_text, name_cell
 from router.server.decisions import query_of
-from router.server.query import parse_span
-from router.server.reports import GROUPS_MAX, TAG_NAME_MAX
+from router.server.query import parse_names, parse_span
 
 if TYPE_CHECKING:
     from router.ledger import RequestQuery
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from router.server.parts import ServerParts
 
 OWNERS = ("team", "project", "key")
-TAG_PREFIX = "tag:"
 COUNTS = ("requests", "attempts", "answered", "rejected", "failed")
 TOKENS = ("input", "cache_read", "output")
 ENDS = ("low", "point", "high")
@@ -32,14 +30,7 @@ NO_FOCUS = "format: focus is not available in this version; json or csv"
 
 def parse_owners(text: str) -> tuple[str, ...]:
     """Owners' names of ``team,tag:feature``; the team where none is named. Raises RequestError."""
-    names = tuple(name.strip() for name in text.split(",") if name.strip()) or ("team",)
-    for name in names:
-        is_tag = name.startswith(TAG_PREFIX) and 0 < len(name) - len(TAG_PREFIX) <= TAG_NAME_MAX
-        if name not in OWNERS and not is_tag:
-            raise RequestError(f"group_by: {', '.join(OWNERS)} or tag:<name>", param="group_by")
-    if len(names) > GROUPS_MAX or len(set(names)) < len(names):
-        raise RequestError(f"group_by: at most {GROUPS_MAX} different names", param="group_by")
-    return names
+    return parse_names(text, OWNERS) or ("team",)
 
 
 async def chargeback_of(ledger: Ledger, query: RequestQuery, names: tuple[str, ...]) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from router.errors import RequestError
 from router.server.auth import reader_of
 from router.server.csv_text import csv_text, name_cell
 from router.server.decisions import query_of
-from router.server.query import parse_span
-from router.server.reports import GROUPS_MAX, TAG_NAME_MAX
+from router.server.query import parse_names, parse_span
 
 if TYPE_CHECKING:
     from router.ledger import RequestQuery
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from router.server.parts import ServerParts
 
 GROUPS = ("team", "project", "key", "model")
-TAG_PREFIX = "tag:"
 # More than this nobody waits for: the newest are read.
 BILLS_MAX = 200_000
 LOST = ("tokens", "lost_usd", "lost_usd_per_30_days")
@@ -33,14 +31,7 @@ BREAK = ("team", "key", "model", "part", "why", "at_char", "requests", *LOST)
 
 def parse_context_groups(text: str) -> tuple[str, ...]:
     """Group-by names of ``team,tag:feature``; none is one row. Raises RequestError."""
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    for name in names:
-        is_tag = name.startswith(TAG_PREFIX) and 0 < len(name) - len(TAG_PREFIX) <= TAG_NAME_MAX
-        if name not in GROUPS and not is_tag:
-            raise RequestError(f"group_by: {', '.join(GROUPS)} or tag:<name>", param="group_by")
-    if len(names) > GROUPS_MAX or len(set(names)) < len(names):
-        raise RequestError(f"group_by: at most {GROUPS_MAX} different names", param="group_by")
-    return names
+    return parse_names(text, GROUPS)
 
 
 async def context_of_requests(

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COUNT_DIGITS_MAX = 9
+GROUPS_MAX = 4
+TAG_PREFIX = "tag:"
+TAG_NAME_MAX = 64
 WEEK_MS = 7 * 86_400_000
 
 
@@ -41,3 +44,15 @@ def parse_span(query: Mapping[str, str], now_ms: int) -> tuple[int, int]:
     if from_ms >= to_ms:
         raise RequestError("from: must be before `to`", param="from")
     return from_ms, to_ms
+
+
+def parse_names(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Group-by names of ``team,tag:feature``: the known ones, and any tag. Raises RequestError."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        is_tag = name.startswith(TAG_PREFIX) and 0 < len(name) - len(TAG_PREFIX) <= TAG_NAME_MAX
+        if name not in known and not is_tag:
+            raise RequestError(f"group_by: {', '.join(known)} or tag:<name>", param="group_by")
+    if len(names) > GROUPS_MAX or len(set(names)) < len(names):
+        raise RequestError(f"group_by: at most {GROUPS_MAX} different names", param="group_by")
+    return names

@@ -17,7 +17,7 @@ from router.savings import group_fields, savings_report
 from router.server.auth import reader_of
 from router.server.csv_text import csv_text, name_cell
 from router.server.decisions import query_of
-from router.server.query import parse_span
+from router.server.query import parse_names, parse_span
 
 if TYPE_CHECKING:
     from router.ledger import RequestQuery
@@ -27,21 +27,12 @@ if TYPE_CHECKING:
 
 GROUPS = ("team", "project", "key", "model", "tier", "day", "hour", "minute")
 LATEST_MS = 2**62
-GROUPS_MAX = 4
 GROUPS_SHOWN_MAX = 1_000
-TAG_NAME_MAX = 64
 
 
 def parse_groups(text: str) -> tuple[str, ...]:
     """Group-by names of ``team,tag:feature``. Raises RequestError."""
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    for name in names:
-        is_tag = name.startswith("tag:") and 0 < len(name) - 4 <= TAG_NAME_MAX
-        if name not in GROUPS and not is_tag:
-            raise RequestError(f"group_by: {', '.join(GROUPS)} or tag:<name>", param="group_by")
-    if len(names) > GROUPS_MAX or len(set(names)) < len(names):
-        raise RequestError(f"group_by: at most {GROUPS_MAX} different names", param="group_by")
-    return names
+    return parse_names(text, GROUPS)
 
 
 async def report_of(ledger: Ledger, policy: Policy, query: RequestQuery, names: tuple[str, ...]) -> dict[str, object]:
