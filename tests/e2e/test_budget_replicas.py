@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LIMIT = "0.05"
 BUDGET = f"budgets:\n  - {{name: company, scope: all, window: total, limit_usd: {LIMIT}}}\n"
+LEASES = "budget_store: {lease_share: 0.2}\n"
 CLIENTS = 8
 
 
@@ -35,11 +36,12 @@ def server() -> Iterator[RedisServer]:
     running.close()
 
 
-@pytest.fixture
+@pytest.fixture(params=["asked", "leased"])
 def gateways(
-    tmp_path: Path, simulator: SimulatorProcess, server: RedisServer, postgres_url: str
+    request: pytest.FixtureRequest, tmp_path: Path, simulator: SimulatorProcess, server: RedisServer, postgres_url: str
 ) -> Iterator[list[GatewayProcess]]:
-    text = policy_text(simulator) + BUDGET
+    """Two that ask Redis for each call, or hold some of it ahead."""
+    text = policy_text(simulator) + BUDGET + (LEASES if request.param == "leased" else "")
     running = [GatewayProcess(tmp_path / name, text, postgres_url, server.url) for name in ("one", "two")]
     (tmp_path / "two").mkdir()
     for each in running:

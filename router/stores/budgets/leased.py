@@ -9,9 +9,9 @@ Only claims that come again and again are leased, and only where a share of what
 several calls: near a limit, and for sessions, each call asks the store as it does without leases.
 
 A gateway that dies leaves its slices to their lease, by which they are charged in full: at most ``share`` of what was
-left, for each set of claims, until the window ends. A store that lost its memory tells by another ``epoch``: its slices
-are void, and each call that was under way is closed under its own id, under which the ledger told the store of it
-(docs/decisions/0007). That waits longer than a slice is valid, so no grant of one is untold.
+left, for each set of claims, until the window ends. Before a slice is let go the store is asked whether it knows it.
+One that lost its memory does not: then the slice is void, and each call of it is closed under its own id, under which
+the ledger told the store of it (docs/decisions/0007). That waits longer than a slice is valid, so no grant is untold.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from router.budgets import Denial, Grant
+from router.budgets.terms import NOBODY
 from router.budgets.transitions import require_amounts
 from router.errors import BudgetStoreUnavailableError
 from router.stores.budgets.slices import Call, Demand, Slice
@@ -54,16 +55,13 @@ CLOSED_MAX = 100_000
 class LeasedBudgets:
     """Implements router.ports.BudgetStore over a shared one. ``share`` says how much of what is left a slice may be.
 
-    ``share`` is asked for at every slice; with 0 every call goes to the store. ``epoch`` names the store's memory.
+    ``share`` is asked for at every slice; with 0 every call goes to the store.
     """
 
-    def __init__(
-        self, store: BudgetStore, clock: Clock, share: Callable[[], float], epoch: Callable[[], str] = lambda: ""
-    ) -> None:
+    def __init__(self, store: BudgetStore, clock: Clock, share: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
         self._share = share
-        self._epoch = epoch
         self._origin = secrets.token_hex(6)
         self._numbers = itertools.count(1)
         self._demand: OrderedDict[Key, Demand] = OrderedDict()
@@ -106,7 +104,7 @@ class LeasedBudgets:
         """Hold so much more within the slice, which grows where it must."""
         require_amounts(extra_nanousd)
         call = self._calls.get(reservation_id)
-        if call is None or self._is_void(call.slice):
+        if call is None or call.slice.is_void:
             return await self._store.extend(reservation_id, extra_nanousd, lease_ms=lease_ms)
         if not (self._is_fresh(call.slice) and call.slice.room_nanousd >= extra_nanousd):
             async with call.slice.lock:  # so that it is not taken along to another slice meanwhile
@@ -191,7 +189,7 @@ class LeasedBudgets:
         if call is None:
             return reservation_id in self._closed
         del call.slice.open[reservation_id]
-        if self._is_void(call.slice):
+        if call.slice.is_void:
             return False
         call.slice.spent_nanousd += actual_nanousd
         call.slice.ended[reservation_id] = actual_nanousd
@@ -218,17 +216,8 @@ class LeasedBudgets:
     def _is_fresh(self, mine: Slice) -> bool:
         return self._clock.monotonic_s() - mine.asked_s < VALID_S
 
-    def _is_void(self, mine: Slice) -> bool:
-        return mine.epoch != self._epoch()
-
     def _is_serving(self, mine: Slice | None, most_nanousd: int) -> bool:
-        return (
-            mine is not None
-            and mine.room_nanousd >= most_nanousd
-            and self._is_fresh(mine)
-            and not self._is_void(mine)
-            and self._share() > 0
-        )
+        return mine is not None and mine.room_nanousd >= most_nanousd and self._is_fresh(mine) and self._share() > 0
 
     def _wanted(self, demand: Demand, most_nanousd: int) -> int:
         """How much a slice should have for new calls; 0 where none is worth it."""
@@ -247,7 +236,6 @@ class LeasedBudgets:
         async with demand.lock:
             if self._is_serving(demand.slice, most_nanousd):
                 return True
-            await self._forget_void(demand)
             wanted = self._wanted(demand, most_nanousd)
             if not wanted:
                 return False
@@ -255,9 +243,9 @@ class LeasedBudgets:
 
     async def _roll(self, key: Key, demand: Demand, wanted_nanousd: int, least_nanousd: int) -> bool:
         """Hold a new slice that takes the open calls along, then settle the old one; under the demand's lock."""
-        old = demand.slice
+        old = await self._known(demand)
         carried = 0 if old is None else old.open_nanousd
-        asked_s, epoch = self._clock.monotonic_s(), self._epoch()
+        asked_s = self._clock.monotonic_s()
         name = f"lease-{self._origin}-{next(self._numbers)}"
         try:
             answer = await self._store.reserve(
@@ -273,12 +261,9 @@ class LeasedBudgets:
         if isinstance(answer, Denial):
             return False
         new = Slice(
-            name, answer.held_nanousd, answer.accounts, answer.headroom_nanousd, answer.over, self._epoch(),
-            asked_s, asked_s, demand.lock,
+            name, answer.held_nanousd, answer.accounts, answer.headroom_nanousd, answer.over, asked_s, asked_s,
+            demand.lock,
         )  # fmt: skip
-        if epoch and epoch != new.epoch:
-            self._untold[name] = 0
-            return False
         demand.headroom_nanousd, demand.is_known = answer.headroom_nanousd, True
         if old is not None and old.open_nanousd > new.held_nanousd:
             # Calls were extended meanwhile past what was asked for them.
@@ -296,19 +281,25 @@ class LeasedBudgets:
         old.open = {}
         self._untold[old.name] = old.spent_nanousd
 
-    async def _forget_void(self, demand: Demand) -> None:
-        """Let go of a slice that the store has forgotten; its calls are closed under their own ids from now on."""
+    async def _known(self, demand: Demand) -> Slice | None:
+        """The slice, if the store still knows it; under the demand's lock.
+
+        Calls of one that it does not know are closed under their own ids from now on. Those that ended before anybody
+        noticed may have been told to the store as still open: they are closed there too.
+        """
         mine = demand.slice
-        if mine is None or not self._is_void(mine):
-            return
-        demand.slice = None
-        # What ended before anybody noticed may have been told to the store as still open.
+        if mine is None:
+            return None
+        answer = await self._store.extend(mine.name, 0, lease_ms=SLICE_LEASE_MS)
+        mine.renewed_s = self._clock.monotonic_s()
+        if not isinstance(answer, Denial) or answer.budget != NOBODY:
+            return mine
+        mine.is_void, demand.slice = True, None
         self._untold.update(mine.ended)
+        return None
 
     def _slices(self) -> list[Slice]:
-        return [
-            each.slice for each in self._demand.values() if each.slice is not None and not self._is_void(each.slice)
-        ]
+        return [each.slice for each in self._demand.values() if each.slice is not None]
 
     # --- what goes back ----------------------------------------------------------------------------------------------
 
@@ -328,21 +319,20 @@ class LeasedBudgets:
             if mine is None or self._is_fresh(mine):
                 continue
             async with demand.lock:
-                await self._forget_void(demand)
                 if demand.slice is mine:
                     await self._shrunk(key, demand, mine)
         await self._tell()
 
     async def _shrunk(self, key: Key, demand: Demand, mine: Slice) -> None:
-        now_s = self._clock.monotonic_s()
-        if not mine.open:
-            demand.slice = None
-            self._untold[mine.name] = mine.spent_nanousd
-        elif mine.room_nanousd > 0:
+        if mine.open and mine.room_nanousd > 0:
             await self._roll(key, demand, 0, 0)
-        elif now_s - mine.renewed_s >= RENEW_S:
-            await self._store.extend(mine.name, 0, lease_ms=SLICE_LEASE_MS)
-            mine.renewed_s = now_s
+        elif not mine.open:
+            known = await self._known(demand)
+            if known is not None and not known.open:
+                demand.slice = None
+                self._untold[known.name] = known.spent_nanousd
+        elif self._clock.monotonic_s() - mine.renewed_s >= RENEW_S:
+            await self._known(demand)
 
     async def _tell(self) -> None:
         for name, key in tuple(self._doubtful.items()):

@@ -73,7 +73,6 @@ class RedisBudgets:
             for name in ("reserve", "extend", "close", "expire", "balances", "rebuild")
         }
         self._telling: asyncio.Task[None] | None = None
-        self.epoch = ""
 
     async def start(self) -> None:
         """Tell a Redis that knows nothing yet, or no longer, what the ledger knows. Raises as the transitions do."""
@@ -163,7 +162,6 @@ class RedisBudgets:
             self._tell_soon()
             message = f"Redis at {self._server.where} has lost its memory, and is being told what the ledger knows"
             raise BudgetStoreUnavailableError(message)
-        self.epoch = self._server.run_id
         return reply
 
     def _tell_soon(self) -> None:

@@ -19,11 +19,11 @@ class Slice:
     accounts: tuple[str, ...]
     headroom_nanousd: int | None
     over: tuple[str, ...]
-    epoch: str
     asked_s: float
     renewed_s: float
     lock: asyncio.Lock
     spent_nanousd: int = 0
+    is_void: bool = False
     open: dict[str, Call] = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)
 

@@ -33,7 +33,6 @@ class Asked:
     store: BudgetStore
     asked: list[str] = field(default_factory=list)
     is_away: bool = False
-    epoch: str = "one"
 
     def __getattr__(self, name: str) -> Any:
         work = getattr(self.store, name)
@@ -58,7 +57,7 @@ async def shared(stand: Stand) -> AsyncIterator[Asked]:
 
 def gateway_over(shared: Asked, clock: StillClock, share: float = SHARE) -> LeasedBudgets:
     store: Any = shared
-    return LeasedBudgets(store, clock, lambda: share, lambda: shared.epoch)
+    return LeasedBudgets(store, clock, lambda: share)
 
 
 async def held(gateway: LeasedBudgets, name: str, *claims: Claim, least: int = 10, most: int = 100) -> Grant | Denial:
@@ -312,7 +311,6 @@ async def test_a_store_that_lost_its_memory_has_no_slices_and_each_call_is_close
     holds = [OpenHold(name, 100, (account,), clock.time_ms + LEASE_MS) for name in "bc"]
     await fresh.rebuild([Balance(account, 40, 0)], holds)
     await gateway.settle("b", 50)
-    shared.epoch = "two"
     clock.time_ms += round(VALID_S * 1000)
     await held(gateway, "d", claim)
     await gateway.settle("c", 60)
@@ -341,3 +339,10 @@ async def test_many_at_once_share_one_question(shared: Asked, clock: StillClock)
     await asyncio.gather(*(gateway.settle(f"c{index}", 7) for index in range(40)))
     await gateway.aclose()
     assert await balance(shared, claim) == (280, 0)
+
+
+async def test_what_a_store_does_not_know_it_denies_in_nobodys_name(shared: Asked) -> None:
+    """Which is how a slice that it has forgotten is told from one that has no room."""
+    answer = await shared.store.extend("never-held", 0, lease_ms=LEASE_MS)
+    assert isinstance(answer, Denial)
+    assert (answer.budget, answer.owner) == ("", "")
