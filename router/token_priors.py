@@ -180,6 +180,9 @@ def _scaled(tokens: int, numerator: int, denominator: int) -> int:
     return (2 * tokens * numerator + denominator) // (2 * denominator)
 
 
+NO_TOKENS = (0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Shift:
     """From the routed model's tokens to premium's: a ratio and its bounds."""
@@ -190,6 +193,8 @@ class _Shift:
 
     def of(self, tokens: int) -> tuple[int, int, int]:
         """Low, point and high of a count."""
+        if not tokens:
+            return NO_TOKENS
         point = _scaled(tokens, self.numerator, self.denominator)
         if self.bounds is None:
             return point, point, point
@@ -218,7 +223,7 @@ def _output_of(
     denominator = routed.prose_milli * routed.verbosity_milli
     visible = _Shift(numerator, denominator, bounds).of(seen_visible)
     if not premium_milli:
-        return visible, (0, 0, 0)
+        return visible, NO_TOKENS
     if seen_reasoning and routed_milli:
         # How long the routed model thought says how hard the job was.
         shift = _Shift(premium.prose_milli * premium_milli, routed.prose_milli * routed_milli, REASONING_FROM_ROUTED)

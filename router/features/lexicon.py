@@ -44,7 +44,7 @@ def _class_of_bucket() -> NDArray[np.uint8]:
     """For each bucket of a word's hash the number of its list, 0 for none; a word in two lists keeps the first."""
     table = np.zeros(BUCKETS, dtype=np.uint8)
     for number, words in reversed(tuple(enumerate(LEXICON.values(), start=1))):
-        hashes, _, _ = words_of(f" {words} ".encode())
+        hashes, _ = words_of(f" {words} ".encode())
         table[buckets_of(hashes)[: len(hashes)]] = number
     return table
 

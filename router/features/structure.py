@@ -45,12 +45,12 @@ _CLASS_MATRIX: Final = np.zeros((256, len(_CLASSES)), dtype=np.float32)
 for _column, _members in enumerate(_CLASSES.values()):
     _CLASS_MATRIX[list(_members), _column] = 1.0
 
-_CHOICE_OPEN, _CHOICE_LETTER, _CHOICE_CLOSE = 1, 2, 3
-_CHOICE_MARKS: Final = np.zeros(256, dtype=np.uint8)
-for _mark, _members in ((_CHOICE_OPEN, b"\n( -"), (_CHOICE_LETTER, b"ABCDEFGHIJ"), (_CHOICE_CLOSE, b".):")):
-    _CHOICE_MARKS[list(_members)] = _mark
-_CHOICE_WANTED: Final = np.array([[_CHOICE_OPEN], [_CHOICE_LETTER], [_CHOICE_CLOSE]], dtype=np.uint8)
-_BESIDE: Final = np.array([[-1], [0], [1]])
+# An answer to choose, such as "(B)" or a line that starts with "C.": what may open it, its letter, what closes it.
+_CHOICE: Final = b"\1\2\3"
+_CHOICE_MARKS: Final = b"".join(
+    bytes([next((mark for mark, members in enumerate((b"\n( -", b"ABCDEFGHIJ", b".):"), 1) if byte in members), 0)])
+    for byte in range(256)
+)
 
 _TEXT_NAMES: Final = (
     "log_bytes",
@@ -87,13 +87,8 @@ NETWORK_FEATURE_COUNT: Final = len(_TEXT_NAMES)
 be learned for them: they stand in the receipt and move support."""
 
 
-_COUNTS: Final = slice(0, 4)
-_SHARES: Final = slice(4, 4 + len(_CLASSES))
-_SHAPE: Final = slice(_SHARES.stop, NETWORK_FEATURE_COUNT - len(LEXICON_NAMES))
-_LEXICON: Final = slice(_SHAPE.stop, NETWORK_FEATURE_COUNT)
-_NEWLINE: Final = ord("\n")
-_LINES, _ENDS, _QUESTIONS, _DIGITS = (
-    tuple(_CLASSES).index(name) for name in ("newlines", "sentence_ends", "questions", "digits")
+_LINES, _ENDS, _QUESTIONS, _LETTERS, _DIGITS, _NOT_ASCII = (
+    tuple(_CLASSES).index(name) for name in ("newlines", "sentence_ends", "questions", "letters", "digits", "not_ascii")
 )
 
 
@@ -124,7 +119,7 @@ class Features:
 
     def as_dict(self) -> dict[str, float]:
         """The structural features by name, for the receipt."""
-        return dict(zip(FEATURE_NAMES, (float(value) for value in self.structure), strict=True))
+        return dict(zip(FEATURE_NAMES, self.structure.tolist(), strict=True))
 
 
 def is_follow_up(view: PromptView) -> bool:
@@ -147,55 +142,43 @@ def features_of(view: PromptView) -> Features:
     text = scored_text_of(view)
     # A separator on both sides spares every later step the case of a word at an edge.
     padded = b"\n" + window_of(text) + b"\n"
-    words, starts, word_bytes = words_of(padded)
+    words, word_bytes = words_of(padded)
     hashed = buckets_of(words)
-    structure = np.empty(len(FEATURE_NAMES), dtype=np.float32)
-    _text_features(structure, len(text), padded, starts, word_bytes, hashed[: len(words)])
-    structure[NETWORK_FEATURE_COUNT:] = _request_features(view)
-    return Features(structure=structure, hashed=hashed, n_words=len(words))
+    numbers = _text_features(len(text), padded, word_bytes, hashed[: len(words)]) + _request_features(view)
+    return Features(structure=np.array(numbers, dtype=np.float32), hashed=hashed, n_words=len(words))
 
 
 def _text_features(
-    structure: NDArray[np.float32],
-    total_bytes: int,
-    padded: bytes,
-    starts: NDArray[np.intp],
-    word_bytes: NDArray[np.intp],
-    word_buckets: NDArray[np.uint32],
-) -> None:
-    """Fills the first `NETWORK_FEATURE_COUNT` places, in the order of `_TEXT_NAMES`."""
+    total_bytes: int, padded: bytes, word_bytes: NDArray[np.intp], word_buckets: NDArray[np.uint32]
+) -> list[float]:
+    """The first `NETWORK_FEATURE_COUNT` numbers, in the order of `_TEXT_NAMES`."""
     n_read = max(len(padded) - 2, 1)
     n_words = len(word_buckets)
     divisor = max(n_words, 1)
-    read = np.frombuffer(padded, dtype=np.uint8)
+    read = np.frombuffer(padded, dtype=np.uint8, count=len(padded) - 2, offset=1)
     counts = np.bincount(read, minlength=256).astype(np.float32)
-    counts[_NEWLINE] -= 2
-    by_class = counts @ _CLASS_MATRIX
-    lines = float(by_class[_LINES]) + 1
-    sentences = float(by_class[_ENDS] + by_class[_QUESTIONS])
-    digits = float(by_class[_DIGITS])
-    by_class /= n_read
-    structure[_SHARES] = by_class
-    structure[_COUNTS] = (log1p(total_bytes), log1p(n_words), log1p(lines), log1p(sentences))
-    structure[_SHAPE] = (
-        float(word_bytes.sum()) / divisor,
-        np.count_nonzero(word_bytes >= LONG_WORD_BYTES) / divisor,
-        np.count_nonzero(word_bytes <= SHORT_WORD_BYTES) / divisor,
-        _distinct(word_buckets) / divisor,
-        log1p(digits),
-        log1p(_choices(read, starts[word_bytes == 1])),
-        log1p(n_read / lines),
-        float(b"?" in padded[-TAIL_BYTES:]),
-    )
-    lexicon = structure[_LEXICON]
+    in_class: list[float] = (counts @ _CLASS_MATRIX).tolist()  # whole numbers below 2**24, which float32 holds
+    lines, digits = in_class[_LINES] + 1, in_class[_DIGITS]
+    of_bytes: list[int] = np.bincount(word_bytes, minlength=LONG_WORD_BYTES).tolist()
+    lexicon = np.empty(len(LEXICON_NAMES), dtype=np.float32)
     np.multiply(lexicon_counts(word_buckets), 100.0 / divisor, out=lexicon, casting="same_kind")
     np.log1p(lexicon, out=lexicon)
-
-
-def _choices(read: NDArray[np.uint8], letters: NDArray[np.intp]) -> int:
-    """How many of the words of one byte mark an answer to choose, such as "(B)" or a line that starts with "C."."""
-    around = _CHOICE_MARKS.take(read.take(letters + _BESIDE))
-    return int(np.count_nonzero((around == _CHOICE_WANTED).all(axis=0)))
+    return [
+        log1p(total_bytes),
+        log1p(n_words),
+        log1p(lines),
+        log1p(in_class[_ENDS] + in_class[_QUESTIONS]),
+        *[count / n_read for count in in_class],
+        (in_class[_LETTERS] + digits + in_class[_NOT_ASCII]) / divisor,
+        sum(of_bytes[LONG_WORD_BYTES:]) / divisor,
+        sum(of_bytes[: SHORT_WORD_BYTES + 1]) / divisor,
+        _distinct(word_buckets) / divisor,
+        log1p(digits),
+        log1p(padded.translate(_CHOICE_MARKS).count(_CHOICE)),
+        log1p(n_read / lines),
+        float(b"?" in padded[-TAIL_BYTES:]),
+        *lexicon.tolist(),
+    ]
 
 
 def _distinct(word_buckets: NDArray[np.uint32]) -> int:

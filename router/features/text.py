@@ -71,8 +71,8 @@ def window_of(text: bytes) -> bytes:
     return b"\n".join([text[:EDGE_BYTES], *slices, text[-EDGE_BYTES:]])
 
 
-def words_of(padded: bytes) -> tuple[Hashes, NDArray[np.intp], NDArray[np.intp]]:
-    """Hash, start and length in bytes of each word, in order.
+def words_of(padded: bytes) -> tuple[Hashes, NDArray[np.intp]]:
+    """Hash and length in bytes of each word, in order.
 
     ``padded``: a window of at most `READ_BYTES_MAX` bytes between two bytes that belong to no word.
     """
@@ -80,9 +80,12 @@ def words_of(padded: bytes) -> tuple[Hashes, NDArray[np.intp], NDArray[np.intp]]
     inside = codes != 0
     edges = (inside[1:] != inside[:-1]).nonzero()[0]
     before, last = edges[0::2], edges[1::2]
-    running = (codes * _FORWARD[: len(codes)]).cumsum(dtype=np.uint32)
-    raw = (running.take(last) - running.take(before)) * _BACKWARD.take(before)
-    return (raw ^ (raw >> _FOLD_SHIFT)) * _WORD_MIX, before + 1, last - before
+    running = (codes * _FORWARD[: len(codes)]).cumsum(dtype=np.uint32).take(edges)
+    raw = running[1::2] - running[0::2]
+    raw *= _BACKWARD.take(before)
+    raw ^= raw >> _FOLD_SHIFT
+    raw *= _WORD_MIX
+    return raw, last - before
 
 
 def buckets_of(words: Hashes) -> NDArray[np.uint32]:

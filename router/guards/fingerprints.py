@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+from array import array
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 from zlib import crc32
 
@@ -31,7 +34,8 @@ PIECE_WORDS_MIN: Final = 4
 # So long a piece is no phrase that two authors share by chance: the last bit of its digest says so.
 STRONG_WORDS_MIN: Final = 8
 MASK: Final = (1 << 64) - 1
-CODE_MASK: Final = (1 << 32) - 1
+# Where a word's 32-bit code has its lowest byte among its four.
+LOWEST: Final = slice(0 if sys.byteorder == "little" else 3, None, 4)
 SHIFT: Final = 29
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT: Final = np.uint64(SHIFT)
@@ -115,18 +119,25 @@ def _pieces_of(key: bytes, text: str) -> list[int]:
     same in every process, and where gateways' Pythons should ever differ in it they only do not know each other's.
     """
     secret = int.from_bytes(key[:8], "big")
-    salt = secret & CODE_MASK
+    ends = _ends_of(secret & 0xFF)
     found: list[int] = []
     for line in _read(text).split(b"\n"):
         codes = list(map(crc32, line.split()))
         if len(codes) < PIECE_WORDS_MIN:
             continue
-        ends = [end for end, code in enumerate(codes, 1) if not (code ^ salt) % WORDS_OF_PIECE]
+        marks = array("I", codes).tobytes()[LOWEST].translate(ends)
         start = 0
-        for end in (*ends, len(codes)):
+        while start < len(codes):
+            end = marks.find(b"\1", start) + 1 or len(codes)
             length = end - start
             if length >= PIECE_WORDS_MIN:
                 made = hash((secret, *codes[start:end])) & MASK
                 found.append(made | 1 if length >= STRONG_WORDS_MIN else made & ~1)
             start = end
     return found
+
+
+@lru_cache(maxsize=256)
+def _ends_of(salt: int) -> bytes:
+    """For the lowest byte of each word's code, 1 where the word ends a piece."""
+    return bytes((code ^ salt) % WORDS_OF_PIECE == 0 for code in range(256))

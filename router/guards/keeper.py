@@ -239,7 +239,7 @@ class Keeper:
 
     def _is_exempt(self, event: Asked, owner: Actor) -> bool:
         is_exempt = False
-        for scope_id in _scopes(event):
+        for scope_id in self._scopes(event):
             case = self.book.cases.peek(scope_id)
             if case is None or not case.exempt_until_ms:
                 continue
@@ -249,10 +249,14 @@ class Keeper:
                 self._rule("close", scope_id, case, event.time_ms, owner)
         return is_exempt
 
+    def _scopes(self, event: Asked) -> Iterable[str]:
+        """The scopes that may be on the ladder: none while nothing is."""
+        return _scopes(event) if len(self.book.cases) else ()
+
     def _pass_gates(self, event: Asked, owner: Actor, bounds: Guards) -> bool:
         """Whether this call is a probe; raises where a stop holds."""
         is_probe = False
-        for scope_id in _scopes(event):
+        for scope_id in self._scopes(event):
             case = self.book.cases.peek(scope_id)
             gate = gate_of(case, event.time_ms, bounds.window_ms)
             if case is None or gate == "open":

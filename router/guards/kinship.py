@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from router.guards.fingerprints import digest, is_strong
+from router.guards.fingerprints import is_strong, mixed
 from router.guards.reading import prompt_pieces
 from router.guards.state import scope_id_of
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # One short piece may be a phrase; two of them, or a long one, are not.
 PIECES_MIN = 2
+# Sets a lineage's number apart from other digests of the request that it begins with.
+ROOT = 0x524F4F54
 # People take longer than this between an answer and what they write, or between two requests of one conversation.
 FAST_DONE_MS = 5_000
 FAST_ASKED_MS = 10_000
@@ -104,7 +106,7 @@ def _begun(book: Book, reading: Reading, request: Request, key: bytes, ticket: T
         return Place(ticket.root, 0, ticket.depth + 1, is_agent=True, is_fast=False, new_chars=reading.turn_chars)
     if parent is not None:
         return Place(parent.root, 0, depth, is_agent=True, is_fast=False, new_chars=reading.turn_chars)
-    root = digest(key, "root", reading.whole, now_ms)
+    root = mixed(ROOT, reading.whole, now_ms)
     return Place(root, 0, 0, is_agent=False, is_fast=False, new_chars=reading.turn_chars)
 
 

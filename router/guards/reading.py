@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from router.chat import Image, Text, ToolCall, ToolResult
@@ -23,6 +24,7 @@ OPENING_TURNS_MAX = 3
 TEMPLATES_MAX = 1_024
 PATTERN, BARE, TURN = 1, 2, 3
 HEAD_CHARS = 1_024
+MODELS_KEPT = 4_096
 # A longer text of arguments is not parsed to be put in order: it is taken as the model wrote it.
 ARGUMENTS_CHARS_MAX = 65_536
 ERROR_CHARS = 200
@@ -60,7 +62,7 @@ class Reading:
 def reading_of(request: Request, key: bytes) -> Reading:
     """What guards remember of a request; linear in its text."""
     messages = [each for each in request.messages if each.role != "system"]
-    model = digest(key, request.model)
+    model = _model_of(key, request.model)
     prefixes, mark = [], model
     for message in messages:
         mark = mixed(mark, digest(key, message.role, *_words_of(message.parts)))
@@ -73,7 +75,7 @@ def reading_of(request: Request, key: bytes) -> Reading:
     text = "\n".join([_turn_text(each, calls) for each in newest])
     plain, stamps = normalised(text)
     without = text if plain is text else bare(text)
-    images = digest(key, _images_of(newest))
+    images = digest(key, _images_of(newest)) if request.images else 0
     turn = digest(key, plain)
     called = sorted(f"{name} {arguments}" for name, arguments in calls.values()) if kind == "tool" else []
     said = [each for each in messages if each.role == "assistant"][-4:]
@@ -95,6 +97,11 @@ def reading_of(request: Request, key: bytes) -> Reading:
         is_opening=not said,
         plain=plain,
     )
+
+
+@lru_cache(maxsize=MODELS_KEPT)
+def _model_of(key: bytes, model: str) -> int:
+    return digest(key, model)
 
 
 def said_digest(key: bytes, parts: Iterable[Part]) -> int:

@@ -21,7 +21,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from router.guards.reading import TurnKind
     from router.guards.volatile import Stamp
@@ -62,23 +62,23 @@ class Bounded(Generic[Key, Record]):
     def __init__(self, size: int) -> None:
         self.size = size
         self._records: OrderedDict[Key, Record] = OrderedDict()
+        # The record, without using it: the table's own method, since every request asks dozens of times.
+        self.peek: Callable[[Key], Record | None] = self._records.get
 
     def get(self, key: Key) -> Record | None:
         """The record, from now on the most recently used one."""
-        record = self._records.get(key)
+        record = self.peek(key)
         if record is not None:
             self._records.move_to_end(key)
         return record
 
-    def peek(self, key: Key) -> Record | None:
-        """The record, without using it."""
-        return self._records.get(key)
-
     def put(self, key: Key, record: Record) -> Record:
         """Keep it, and let go of another where there is no room."""
-        self._records[key] = record
-        self._records.move_to_end(key)
-        if len(self._records) > self.size:
+        records = self._records
+        if key in records:
+            records.move_to_end(key)
+        records[key] = record
+        if len(records) > self.size:
             self._let_go(key)
         return record
 
@@ -113,11 +113,14 @@ class Fading:
 
     def now(self, now_ms: int) -> float:
         """What is left of it; a clock that steps back adds nothing."""
-        return self.amount * math.exp(-max(now_ms - self.at_ms, 0) / self.span_ms)
+        if now_ms <= self.at_ms or not self.amount:
+            return self.amount
+        return self.amount * math.exp((self.at_ms - now_ms) / self.span_ms)
 
     def add(self, amount: float, now_ms: int) -> None:
         """Add to what is left."""
-        self.amount = max(self.now(now_ms) + amount, 0.0)
+        left = self.now(now_ms) + amount
+        self.amount = left if left > 0 else 0.0
         self.at_ms = max(self.at_ms, now_ms)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CLIP: Final = np.float32(4.0)
 LOGIT_MAX: Final = np.float32(30.0)
+# No row of terms has this number: behind it, the last term ends like every other.
+BEHIND_ALL: Final = np.iinfo(np.int16).max
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,15 +108,17 @@ class Compiled:
         n_words = features.n_words
         if not n_words:
             return x, 0.0
-        rows = self.row_of_bucket.take(features.hashed)
+        n_terms = len(features.hashed)
+        rows = np.empty(n_terms + 1, dtype=np.int16)
+        self.row_of_bucket.take(features.hashed, out=rows[:n_terms], mode="clip")  # no bucket is out of bounds
+        rows[n_terms] = BEHIND_ALL
         known_share = int(np.count_nonzero(rows[:n_words])) / n_words
         rows.sort()
         ends = (rows[1:] != rows[:-1]).nonzero()[0]
-        bounds = np.empty(len(ends) + 2, dtype=np.float32)
-        bounds[0], bounds[1:-1], bounds[-1] = -1, ends, len(rows) - 1
-        distinct = np.empty(len(ends) + 1, dtype=np.int16)
-        distinct[:-1], distinct[-1] = rows.take(ends), rows[-1]
-        weights = bounds[1:] - bounds[:-1]
+        distinct = rows.take(ends)
+        weights = ends.astype(np.float32)
+        weights[1:] -= ends[:-1]
+        weights[0] += 1
         np.log1p(weights, out=weights)
         weights *= self.idf.take(distinct)
         norm = float(weights @ weights) ** 0.5

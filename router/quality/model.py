@@ -7,6 +7,7 @@ outcomes of needs one number (after item-response models: IRT-Router, arXiv 2506
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from math import exp, isfinite, log
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
@@ -33,6 +34,8 @@ FIGURES: Final = ("own", "predecessor")
 Z_95: Final = 1.96
 OUTPUT_TOKENS_MAX: Final = 4_000.0
 LOSS_MAX: Final = 1.0
+# Where thresholds of every source that has none of its own stand.
+ELSEWHERE: Final = ""
 # The outcomes hold no image and no tool: what is known of the words counts for less beside them.
 IMAGE_SUPPORT: Final = 0.5
 TOOLS_SUPPORT: Final = 0.9
@@ -125,6 +128,9 @@ class QualityModel:
     names: tuple[str, ...]
     compiled: Compiled = field(init=False, repr=False)
     _bound: dict[tuple[str, ...], Bound] = field(init=False, repr=False, default_factory=dict)
+    _complexity_at: list[float] = field(init=False, repr=False)
+    _complexity_is: list[float] = field(init=False, repr=False)
+    _limits: dict[str, list[tuple[float, float]]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Lay the arrays out for one prompt at a time."""
@@ -134,6 +140,12 @@ class QualityModel:
             length_w=self.length_w, kind_centers=self.kind_centers,
         )  # fmt: skip
         object.__setattr__(self, "compiled", compiled)
+        # A few numbers that every request looks up one of are plain ones: an array's machinery costs more than they do.
+        object.__setattr__(self, "_complexity_at", self.complexity_knots[:, 0].tolist())
+        object.__setattr__(self, "_complexity_is", self.complexity_knots[:, 1].tolist())
+        rows = [list(zip(self.tolerances.tolist(), row, strict=True)) for row in self.thresholds.tolist()]
+        limits = dict(zip((*self.threshold_sources, ELSEWHERE), rows, strict=True))
+        object.__setattr__(self, "_limits", limits)
 
     def key_of(self, model_name: str) -> str:
         """The key of a model in ``abilities``, by an origin's exact name or any host's spelling."""
@@ -200,7 +212,7 @@ class QualityModel:
         gap = quality[-2] - quality[-1]
         support = known_share * support_factor(features)
         return Scores(
-            complexity=float(np.interp(gap, self.complexity_knots[:, 0], self.complexity_knots[:, 1])),
+            complexity=interpolated(gap, self._complexity_at, self._complexity_is),
             quality=tuple(quality[:n_models]),
             width=tuple([abs(upper - lower) / 2 for lower, upper in zip(low, high, strict=True)]),
             placement=bound.placements,
@@ -237,10 +249,9 @@ class QualityModel:
         """
         if tolerance <= 0:
             return float("-inf")
-        source = kind.split(":", 1)[0]
-        row = self.threshold_sources.index(source) if source in self.threshold_sources else -1
-        kept = self.thresholds[row][self.tolerances <= tolerance + 1e-9]
-        return float(kept.max()) if len(kept) else float("-inf")
+        rows = self._limits.get(kind.split(":", 1)[0]) or self._limits[ELSEWHERE]
+        asked = float(np.float32(tolerance + 1e-9))
+        return max([limit for kept, limit in rows if kept <= asked], default=float("-inf"))
 
 
 def charge_of(mine: Placement, premium: Placement, width: Widths, premium_width: Widths, foreign: Widths) -> Widths:
@@ -259,6 +270,17 @@ def charge_of(mine: Placement, premium: Placement, width: Widths, premium_width:
     if mine.basis == premium.basis == "outcomes" and not set(mine.sources).isdisjoint(premium.sources):
         return apart * foreign
     return apart
+
+
+def interpolated(at: float, knots: Sequence[float], values: Sequence[float]) -> float:
+    """The line through the knots, flat beyond the first and the last: as `numpy.interp` has it, to the last bit."""
+    index = bisect_right(knots, at) - 1
+    if index < 0:
+        return values[0]
+    if index >= len(knots) - 1 or knots[index] == at:
+        return values[index]
+    slope = (values[index + 1] - values[index]) / (knots[index + 1] - knots[index])
+    return slope * (at - knots[index]) + values[index]
 
 
 def support_factor(features: Features) -> float:

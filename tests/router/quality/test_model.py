@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from evals.batch import batch_of
 from router.features import PromptView, features_of
 from router.quality import Placement, QualityModel, load_quality_model
-from router.quality.model import BOUND_SETS_MAX, IMAGE_SUPPORT, LOSS_MAX, TOOLS_SUPPORT
+from router.quality.model import BOUND_SETS_MAX, IMAGE_SUPPORT, LOSS_MAX, TOOLS_SUPPORT, interpolated
 
 MODEL = load_quality_model()
 TODAY = ("anthropic/claude-opus-5-5", "gemini/gemini-3.8-flash", "deepinfra/meta-llama/Meta-Llama-3.1-8B-Instruct")
@@ -207,3 +207,10 @@ def test_against_a_premium_model_that_nothing_is_known_of_nothing_else_qualifies
 def test_the_model_is_compared_by_identity() -> None:
     assert isinstance(MODEL, QualityModel)
     assert load_quality_model() != MODEL
+
+
+def test_interpolation_is_numpys_to_the_last_bit() -> None:
+    draw = np.random.default_rng(3)
+    knots, values = np.sort(draw.normal(size=7)).astype(np.float32), draw.normal(size=7).astype(np.float32)
+    for at in [*draw.normal(size=500).tolist(), *knots.tolist(), -9.0, 9.0]:
+        assert interpolated(at, knots.tolist(), values.tolist()) == np.interp(at, knots, values)
