@@ -304,12 +304,24 @@ class LeasedBudgets:
     # --- what goes back ----------------------------------------------------------------------------------------------
 
     async def _sweep_always(self) -> None:
+        is_behind = False
         while True:
             await asyncio.sleep(SWEEP_S)
-            try:
-                await self.sweep()
-            except BudgetStoreUnavailableError as error:
-                log.warning("leases not swept", extra={"fields": {"error_code": error.code}})
+            why_not = await self._why_not_swept()
+            if is_behind is (why_not is None):  # an outage is told once, and its end
+                is_behind = not is_behind
+                what = "leases not swept" if is_behind else "leases swept again"
+                log.warning(what, extra={"fields": {"reason": why_not} if is_behind else {}})
+
+    async def _why_not_swept(self) -> str | None:
+        """Sweep; returns why that failed, a bug of ours by its kind alone, None where it did not."""
+        try:
+            await self.sweep()
+        except BudgetStoreUnavailableError as error:
+            return error.code
+        except Exception as error:  # noqa: BLE001  # the outermost handler of a task that lives as long as the process
+            return f"a bug: {type(error).__name__}"
+        return None
 
     async def sweep(self) -> None:
         """Tell the store what slices cost, give back what nobody uses, and renew what is still in use."""

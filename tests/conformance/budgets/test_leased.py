@@ -11,6 +11,7 @@ import pytest
 
 from router.budgets import Balance, Claim, Denial, Grant, OpenHold
 from router.errors import BudgetStoreUnavailableError
+from router.stores.budgets import leased
 from router.stores.budgets.leased import CALLS_MIN, SLICE_LEASE_MS, VALID_S, LeasedBudgets
 from tests.conformance.budgets.stands import DAY_MS, LEASE_MS, claim_of, windows_of
 
@@ -293,6 +294,33 @@ async def test_while_the_store_is_away_a_slice_serves_its_time_and_no_longer(sha
     await gateway.sweep()
     await gateway.aclose()
     assert await balance(shared, claim) == (30, 0), "what may have been held although no answer came is given back"
+
+
+async def test_an_outage_is_told_once_and_neither_it_nor_a_bug_ends_the_sweeping(
+    shared: Asked, clock: StillClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(leased, "SWEEP_S", 0.01)
+    gateway, claim = gateway_over(shared, clock), claim_of(100_000)
+    await warmed(gateway, claim)
+    await held(gateway, "a", claim)
+    await gateway.settle("a", 10)
+    clock.time_ms += round(VALID_S * 1000)
+
+    async def told(count: int) -> list[tuple[str, object]]:
+        while len(caplog.records) < count:  # noqa: ASYNC110  # a log has no event to wait for
+            await asyncio.sleep(0.005)
+        return [(each.getMessage(), vars(each)["fields"].get("reason")) for each in caplog.records]
+
+    with monkeypatch.context() as broken:
+        shared.is_away = True
+        await told(1)
+        await asyncio.sleep(0.1)
+        shared.is_away = False
+        broken.setattr(shared, "store", None)  # what is asked of it then is a bug of ours
+        await asyncio.sleep(0.1)
+    assert await told(2) == [("leases not swept", "budget_store_unavailable"), ("leases swept again", None)]
+    assert await balance(shared, claim) == (10, 0)
+    await gateway.aclose()
 
 
 async def test_a_store_that_lost_its_memory_has_no_slices_and_each_call_is_closed_as_the_ledger_told_it(
