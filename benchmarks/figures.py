@@ -110,6 +110,7 @@ BARS = (
     Bar("rate_paced", "the same, stream of 20 events, 5 ms apart", 12, 22, "x"),
     Bar("rate_claude", "the same, OpenAI request to Claude (translated)", 8, 20, "x"),
     Bar("cpu_over_floor", "CPU per request / plain ASGI proxy over aiohttp, chat", 3.0, 1.6, "x", is_ceiling=True),
+    Bar("workers", "requests per core-second, two workers / one process, chat", 0.85, 0.95, "x"),
     Bar("added_p50_ms", "added latency at 50 req/s, p50", 2, 0.8, "ms", is_ceiling=True),
     Bar("added_p99_ms", "added latency at 50 req/s, p99", 8, 3, "ms", is_ceiling=True),
     Bar("score_200_us", "features + quality model, 200 tokens", 150, 60, "us", is_ceiling=True),

@@ -38,11 +38,9 @@ ROUNDS, SECONDS, WARM_UP_S, LATENCY_S = 5, 4.0, 0.7, 3.0
 QUICK_ROUNDS, QUICK_SECONDS = 2, 1.0
 STARTS = 5
 VENDOR_WAITS_MS = (0, 50)
-PARTS = (*(each.name for each in WORKLOADS), "latency", "scoring", "start")
-NOT_MEASURED = (
-    "req/s per worker core with 2 workers against 1: `tollgate serve` runs one worker",
-    "memory after 1,000,000 requests against 10,000: a run of that length is not part of this command",
-)
+WORKERS = 2
+PARTS = (*(each.name for each in WORKLOADS), "latency", "scoring", "start", "workers")
+NOT_MEASURED = ("memory after 1,000,000 requests against 10,000: a run of that length is not part of this command",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +111,8 @@ def measured(parts: tuple[str, ...], rounds: int, seconds: float, peer: Path | N
             result["start"] = starts_of(place, values)
         if "scoring" in parts:
             result["scoring_us"] = scoring_of(system_core, values)
+        if "workers" in parts:
+            result["workers"] = workers_of(folder, rounds, seconds, values)
         if {"latency", *(each.name for each in WORKLOADS)} & set(parts):
             systems = started(place, peer, stack)
             bench = Bench(vendor, url, systems, system_core, load_core, seconds, WARM_UP_S)
@@ -170,6 +170,34 @@ def starts_of(place: Place, values: dict[str, Spread]) -> dict[str, object]:
     values["ready_s"] = spread_of(ready)
     say(f"  tollgate ready after {values['ready_s'].median:.2f} s (of {STARTS} starts)")
     return {"ready_s": spread_of(ready).as_dict(), "rss_mb": spread_of(memory).as_dict(), "starts": STARTS}
+
+
+def workers_of(folder: Path, rounds: int, seconds: float, values: dict[str, Spread]) -> dict[str, object]:
+    """One process and two workers in turns, held on no core; vendor and load run beside them."""
+    place_of = folder / "workers"
+    place_of.mkdir()
+    with contextlib.ExitStack() as stack:
+        vendor, url = start_vendor(None, place_of)
+        stack.callback(vendor.stop)
+        place = Place(None, place_of, url)
+        systems = [start_tollgate(place), start_tollgate(place, WORKERS)]
+        for each in systems:
+            stack.callback(each.process.stop)
+        bench = Bench(vendor, url, systems, None, None, seconds, WARM_UP_S)
+        for number in range(1, rounds + 1):
+            bench.run_workload(WORKLOADS[0], number)
+    one, several = (each.name for each in systems)
+    cpu = paired(bench.rounds, WORKLOADS[0].name, one, several, "cpu_us")
+    rate = paired(bench.rounds, WORKLOADS[0].name, several, one, "per_s")
+    assert cpu is not None
+    assert rate is not None
+    values["workers"] = cpu
+    return {
+        "workers": WORKERS,
+        "per_core_second_over_one": cpu.as_dict(),
+        "per_s_over_one": rate.as_dict(),
+        "load_share_max": significant(max(each.load_share for each in bench.rounds), 2),
+    }
 
 
 def scoring_of(core: int | None, values: dict[str, Spread]) -> dict[str, object]:

@@ -66,6 +66,7 @@ class GatewayProcess:
     ledger_url: str | None = None
     redis_url: str | None = None
     port: int = field(default_factory=free_port)
+    workers: int = 1
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -94,6 +95,7 @@ class GatewayProcess:
         self.home.mkdir(parents=True, exist_ok=True)
         self.policy.write_text(self.policy_text, encoding="utf-8")
         where = ["--port", str(self.port), "--policy", str(self.policy), "--home", str(self.home)]
+        where += ["--workers", str(self.workers)] if self.workers > 1 else []
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "router.cli", "serve", *where],

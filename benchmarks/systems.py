@@ -105,7 +105,7 @@ class System:
     def _requests(self, workload: Workload) -> Iterator[bytes]:
         headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
         model = "auto"
-        if self.name == "tollgate":
+        if self.name.startswith("tollgate"):
             headers["x-quality-tier"] = "premium" if workload.is_claude else "economy"
         elif self.name == "litellm" and workload.is_claude:
             model = "auto-claude"
@@ -161,7 +161,7 @@ def packages_of(python: Path) -> dict[str, str]:
     return versions
 
 
-def start_tollgate(place: Place) -> System:
+def start_tollgate(place: Place, workers: int = 1) -> System:
     """The gateway: a keys file, a routed policy with contract prices, a SQLite ledger, its log in a file."""
     home = Path(tempfile.mkdtemp(prefix="tollgate-", dir=place.folder))
     policy = home / "policy.yaml"
@@ -179,9 +179,9 @@ def start_tollgate(place: Place) -> System:
         raise BenchmarkError(f"tollgate keys create: {made.stderr.decode()}")
     key = json.loads(made.stdout)["key"]
     port = free_port()
-    return place.start(
-        "tollgate", [*command, "serve", "--port", str(port), *where], port, "/readyz", _environment(), key
-    )
+    name = "tollgate" if workers == 1 else f"tollgate-{workers}"
+    serve = [*command, "serve", "--port", str(port), "--workers", str(workers), *where]
+    return place.start(name, serve, port, "/readyz", _environment(), key)
 
 
 def start_litellm(place: Place, python: Path) -> System:

@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# A command that ends by one of these errors exits with this.
+EXIT_CODE = 3
+
 type_of_status: dict[int, str] = {
     400: "invalid_request_error",
     401: "authentication_error",

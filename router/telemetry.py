@@ -14,22 +14,27 @@ import threading
 import time
 from collections import deque
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from router.clock import iso_of
 from router.guards import trip_fields
 from router.money import usd_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from router.ledger import GuardTrip, Intent, Rejection, Settlement, Subject
 
 LOGGER_NAME = "tollgate"
 LATENCY_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120)
 NANO = 1_000_000_000
 GATHER_S = 0.05
+# Of several processes, the worst that one of those alive has to say.
+LIVE_MAX: Final = "livemax"
 
 
 class JsonLines(logging.Formatter):
@@ -162,6 +167,7 @@ class BudgetMetrics:
         self.away = Gauge(
             "tollgate_budget_store_away",
             "1 while the store of budgets does not answer, or has lost its memory.",
+            multiprocess_mode=LIVE_MAX,
             registry=registry,
         )
         self.allowed = Counter(
@@ -228,6 +234,14 @@ class GuardMetrics:
         logging.getLogger(LOGGER_NAME).warning("guard", extra={"fields": fields})
 
 
+def exposition(registry: CollectorRegistry, folder: Path | None = None) -> bytes:
+    """The metrics as Prometheus text: of this process, or of all that count in the folder, dead ones included."""
+    if folder is not None:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
 def seconds(name: str, about: str, registry: CollectorRegistry) -> Histogram:
     """How long it took, by model."""
     return Histogram(name, about, ("model",), buckets=LATENCY_BUCKETS_S, registry=registry)
@@ -271,16 +285,19 @@ class Telemetry:
         self.policy_broken = Gauge(
             "tollgate_policy_broken",
             "1 while the policy file cannot be used and an older revision is in force.",
+            multiprocess_mode=LIVE_MAX,
             registry=registry,
         )
         self.calibrations_refused = Gauge(
             "tollgate_calibrations_refused",
             "Calibrations on disk that cannot be used; the shipped promise holds instead.",
+            multiprocess_mode=LIVE_MAX,
             registry=registry,
         )
         self.calibration_alarms = Gauge(
             "tollgate_calibration_alarms",
             "Workloads whose labels contradict their calibration, or whose prompts drifted from the graded ones.",
+            multiprocess_mode=LIVE_MAX,
             registry=registry,
         )
 

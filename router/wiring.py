@@ -9,9 +9,9 @@ import logging
 import os
 import secrets
 import signal
-import socket
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -29,6 +29,7 @@ from router.errors import ConfigError, RouterError, StoreError
 from router.gateway import Gateway, InForce
 from router.guarding import Guarding, share
 from router.guards import Keeper
+from router.listening import bind
 from router.money import NANO_PER_USD
 from router.providers import open_session, providers_of
 from router.quality import load_quality_model
@@ -48,11 +49,12 @@ from router.stores.budgets.allowing import AllowingBudgets
 from router.stores.budgets.leased import LeasedBudgets
 from router.stores.guards import open_guard_store
 from router.stream import Background
-from router.telemetry import LOGGER_NAME, Telemetry, start_logging
+from router.telemetry import LOGGER_NAME, Telemetry, exposition, start_logging
 from router.treasury import Treasury
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    import socket
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
 
     from fastapi import APIRouter
@@ -71,7 +73,6 @@ SALT_BYTES = 32
 LEASE_SWEEP_S = 15.0
 SHUTDOWN_GRACE_S = 20.0
 CLOSING_GRACE_S = 5.0
-LISTEN_BACKLOG = 2048
 GC_ALLOCATIONS = 50_000
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -119,8 +120,22 @@ def require_keys(settings: Settings, *, has_keys: bool) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A worker's place among others: what its parent has for all of them (router.workers).
+
+    ``urls`` are the simulated vendors', None where vendors are real; ``metrics`` the folder in which all count;
+    ``told`` is called with the banner once the worker is ready.
+    """
+
+    sock: socket.socket
+    urls: Mapping[str, str] | None
+    metrics: Path
+    told: Callable[[str], None]
+
+
 @contextlib.asynccontextmanager
-async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
+async def assembled(settings: Settings, place: Place | None = None) -> AsyncIterator[Assembled]:
     """Build every part in order, and take them down in reverse. Raises ConfigError and StoreError."""
     clock = SystemClock()
     salt = load_salt(settings.home)
@@ -131,9 +146,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
     async with contextlib.AsyncExitStack() as stack:
         watch = PolicyWatch(settings, catalog)
         require_keys(settings, has_keys=watch.key_ring is not None)
-        urls = None
-        if settings.must_simulate or not has_any_key(watch.policy, settings.env):
-            urls = stack.enter_context(simulated_vendors(watch.policy, settings))
+        urls = stack.enter_context(vendors_of(watch.policy, settings)) if place is None else place.urls
         deployments = deployments_of(watch.policy, settings.env, urls)
         ledger = await open_ledger(settings.ledger_url, home=settings.home, clock=clock)
         stack.push_async_callback(ledger.aclose)
@@ -167,6 +180,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembled]:
             policy_status=lambda: watch.status,
             clock=clock,
             registry=registry,
+            metrics=partial(exposition, registry, None if place is None else place.metrics),
             idempotency=Idempotency(ledger, clock),
             salt=salt,
             calibrations_refused=labels.refused,
@@ -240,8 +254,14 @@ def cooldowns_of(policy: Policy) -> Cooldowns:
 
 
 @contextlib.contextmanager
-def simulated_vendors(policy: Policy, settings: Settings) -> Iterator[Mapping[str, str]]:
-    """The simulator in a process of its own, billing contract prices where the policy has them; URLs by provider."""
+def vendors_of(policy: Policy, settings: Settings) -> Iterator[Mapping[str, str] | None]:
+    """None where there is a key for real ones; else the simulator in a process of its own, URLs by provider.
+
+    It bills contract prices where the policy has them.
+    """
+    if not settings.must_simulate and has_any_key(policy, settings.env):
+        yield None
+        return
     contracts = {
         model.provider_model: contract_of(model.prices) for model in policy.models.values() if model.has_contract_price
     }
@@ -298,27 +318,11 @@ async def sweep_leases(ledger: Ledger, budgets: BudgetStore, clock: SystemClock)
         await asyncio.sleep(LEASE_SWEEP_S)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises ConfigError with what to do when the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        sock.listen(LISTEN_BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port or TOLLGATE_PORT"
-        ) from error
-    return sock
-
-
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, place: Place | None = None) -> None:
     """Serve until a signal says stop."""
-    sock = bind(settings.host, settings.port)
+    sock = bind(settings.host, settings.port) if place is None else place.sock
     try:
-        async with assembled(settings) as ready:
+        async with assembled(settings, place) as ready:
             config = uvicorn.Config(
                 ready.app,  # type: ignore[arg-type]
                 http=ShapedHttpProtocol,
@@ -329,7 +333,11 @@ async def run(settings: Settings) -> None:
                 proxy_headers=False,  # nothing here asks where a request came from
                 timeout_graceful_shutdown=int(SHUTDOWN_GRACE_S),
             )
-            print(banner_of(settings, ready, sock.getsockname()[1]), flush=True)  # noqa: T201  # the product's first words
+            banner = banner_of(settings, ready, sock.getsockname()[1])
+            if place is None:
+                print(banner, flush=True)  # noqa: T201  # the product's first words
+            else:
+                place.told(banner)
             # What exists now lives as long as the process: the collector need not look at it again.
             gc.collect()
             gc.freeze()
@@ -362,13 +370,13 @@ def banner_of(settings: Settings, ready: Assembled, port: int) -> str:
 """
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, place: Place | None = None) -> None:
     """Run the gateway on uvloop until it is told to stop. Raises ConfigError and StoreError."""
     import uvloop  # noqa: PLC0415  # Windows has none, and every other command does without
 
     listener = start_logging(settings.log_level)
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            uvloop.run(run(settings))
+            uvloop.run(run(settings, place))
     finally:
         listener.stop()

@@ -10,9 +10,9 @@ import typer
 from router.cli.calibrate_command import calibrate as calibrate_command
 from router.cli.guards_commands import app as guards_app
 from router.cli.ledger import app as ledger_app
-from router.errors import RouterError
+from router.errors import EXIT_CODE, RouterError
 
-EXIT_OK, EXIT_FINDINGS, EXIT_USAGE, EXIT_CONFIGURATION = 0, 1, 2, 3
+EXIT_OK, EXIT_FINDINGS, EXIT_USAGE, EXIT_CONFIGURATION = 0, 1, 2, EXIT_CODE
 
 app = typer.Typer(
     name="tollgate",
@@ -78,15 +78,27 @@ def serve(
     policy: Policy = None,
     home: Home = None,
     simulate: Annotated[bool, typer.Option("--simulate", help="Simulate the vendors [env TOLLGATE_SIMULATE].")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=64, help="Processes that serve the address [env TOLLGATE_WORKERS; 1]."),
+    ] = None,
 ) -> None:
     """Start the gateway.
 
     With no provider key in the environment the vendors are simulated.
     """
     from router.config.settings import load_settings
+
+    settings = load_settings(
+        host=host, port=port, policy=policy, home=home, must_simulate=simulate or None, workers=workers
+    )
+    if settings.workers > 1:
+        from router.workers import serve_with
+
+        raise typer.Exit(serve_with(settings))
     from router.wiring import serve as run
 
-    run(load_settings(host=host, port=port, policy=policy, home=home, must_simulate=simulate or None))
+    run(settings)
 
 
 @app.command()

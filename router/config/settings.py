@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8080
 PORT_MAX = 65_535
+WORKERS_MAX = 64
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"", "0", "false", "no", "off"})
 LEDGER_SCHEMES = ("sqlite:///", "postgresql://", "postgres://", "memory://")
@@ -37,6 +38,7 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "TOLLGATE_SIMULATE": "0",
         "TOLLGATE_SIMULATOR_SEED": "1",
         "TOLLGATE_LOG_LEVEL": "INFO",
+        "TOLLGATE_WORKERS": "1",
         "REDIS_URL": "",
     }
 )
@@ -57,6 +59,7 @@ class Settings:
     log_level: str
     redis_url: str | None = field(repr=False)
     env: Mapping[str, str] = field(repr=False)
+    workers: int = 1
 
 
 def shipped_policy(name: str) -> Path:
@@ -79,6 +82,7 @@ def load_settings(
     policy: str | None = None,
     home: str | None = None,
     must_simulate: bool | None = None,
+    workers: int | None = None,
 ) -> Settings:
     """The settings of flags over environment over defaults. Raises ConfigError naming the variable at fault."""
     env = os.environ if env is None else env
@@ -99,6 +103,7 @@ def load_settings(
         log_level=_level_of(env.get("TOLLGATE_LOG_LEVEL")),
         redis_url=_redis_of(env.get("REDIS_URL")),
         env=dict(env),
+        workers=_workers_of(env.get("TOLLGATE_WORKERS")) if workers is None else workers,
     )
 
 
@@ -146,6 +151,14 @@ def _port_of(text: str | None) -> int:
         )
     if not (text.isascii() and text.isdecimal()) or int(text[:10]) > PORT_MAX:
         raise ConfigError(f"TOLLGATE_PORT: must be a whole number in 0..{PORT_MAX}")
+    return int(text)
+
+
+def _workers_of(text: str | None) -> int:
+    if not text:
+        return 1
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:10]) <= WORKERS_MAX:
+        raise ConfigError(f"TOLLGATE_WORKERS: must be a whole number in 1..{WORKERS_MAX}")
     return int(text)
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
-from prometheus_client import generate_latest
 
 from router.errors import RouterError
 
@@ -45,6 +44,6 @@ def health_routes(parts: ServerParts) -> APIRouter:
     @routes.get("/metrics")
     async def metrics() -> Response:
         """Prometheus text."""
-        return Response(generate_latest(parts.registry), headers={"content-type": METRICS_TYPE})
+        return Response(parts.metrics(), headers={"content-type": METRICS_TYPE})
 
     return routes

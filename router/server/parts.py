@@ -48,7 +48,8 @@ class ServerParts:
     """Everything that routes need.
 
     ``keys`` is None where any key or none is accepted (loopback without a keys file); it is set while serving when the
-    first key is made. ``calibrations_refused`` says why each calibration on disk that is not in force is not.
+    first key is made. ``registry`` is where this process counts, ``metrics`` what all that serve the address have
+    counted, as Prometheus text. ``calibrations_refused`` says why each calibration on disk that is not in force is not.
     """
 
     gateway: Gateway
@@ -58,6 +59,7 @@ class ServerParts:
     policy_status: Callable[[], Status]
     clock: Clock
     registry: CollectorRegistry
+    metrics: Callable[[], bytes]
     idempotency: Idempotency
     salt: bytes
     calibrations_refused: Callable[[], Sequence[str]] = tuple

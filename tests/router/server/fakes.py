@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -27,6 +27,7 @@ from router.quality import load_quality_model
 from router.server import Idempotency, ServerParts, create_app
 from router.stores.memory import MemoryLedger
 from router.subject import refused_subject_of, subject_of
+from router.telemetry import exposition
 from router.tokens import TokenUsage, Usage
 from tests.builders import candidate_of, model_of, policy_of
 
@@ -281,7 +282,8 @@ def parts_of(**changes: Any) -> ServerParts:
         "idempotency": Idempotency(ledger, clock),
         "salt": SALT,
     }
-    return ServerParts(**{**fields, **changes})
+    fields |= changes
+    return ServerParts(metrics=partial(exposition, fields["registry"]), **fields)
 
 
 @dataclass
