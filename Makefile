@@ -24,7 +24,7 @@ TEST_FLAGS ?=
 BENCH_FLAGS ?=
 
 # `make run PORT=8099 POLICY=x.yaml`: flags win over the environment.
-RUN_FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(POLICY),--policy $(POLICY))
+RUN_FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(POLICY),--policy $(POLICY)) $(if $(WORKERS),--workers $(WORKERS))
 
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 

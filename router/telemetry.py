@@ -176,6 +176,28 @@ class BudgetMetrics:
             registry=registry,
         )
 
+        self.holds = Counter(
+            "tollgate_budget_holds_total",
+            "Calls that budgets held: by a lease that the gateway had, or by the store.",
+            ("by",),
+            registry=registry,
+        )
+        self._of_hold = cache(self.holds.labels)
+        self.leased = Gauge(
+            "tollgate_budget_leased_usd",
+            "What gateways have leased and no call has taken, in USD (approximate).",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+
+    def budget_held(self, *, is_leased: bool) -> None:
+        """Count a hold by where it came from."""
+        self._of_hold("lease" if is_leased else "store").inc()
+
+    def budget_leased(self, nanousd: int) -> None:
+        """Show what is leased and not in use."""
+        self.leased.set(nanousd / NANO)
+
     def budget_store_away(self, *, is_away: bool) -> None:
         """Show whether the store answers."""
         self.away.set(is_away)

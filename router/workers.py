@@ -189,12 +189,20 @@ def serve_with(settings: Settings) -> int:
     try:
         load_salt(settings.home)
         policy = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
-        with tempfile.TemporaryDirectory(prefix="tollgate-metrics-") as metrics, vendors_of(policy, settings) as urls:
+        with _metrics_folder() as metrics, vendors_of(policy, settings) as urls:
             return asyncio.run(Workers(settings, sockets, Path(metrics), urls).run())
     finally:
         for sock in sockets:
             sock.close()
         listener.stop()
+
+
+def _metrics_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where all workers count, gone with the parent."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="tollgate-metrics-")
+    except OSError as error:
+        raise ConfigError(f"workers need a folder for their metrics: {error}; set TMPDIR to one") from error
 
 
 def work() -> None:

@@ -21,7 +21,7 @@ import itertools
 import logging
 import secrets
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from router.budgets import Denial, Grant
 from router.budgets.terms import NOBODY
@@ -52,14 +52,29 @@ KEYS_MAX = 10_000
 CLOSED_MAX = 100_000
 
 
+class LeaseObserver(Protocol):
+    """Told what leases do: metrics. Must neither block nor raise."""
+
+    def budget_held(self, *, is_leased: bool) -> None:
+        """A call was held: within a slice, or by the store."""
+        ...
+
+    def budget_leased(self, nanousd: int) -> None:
+        """So much is in slices now that no call has taken."""
+        ...
+
+
 class LeasedBudgets:
     """Implements router.ports.BudgetStore over a shared one. ``share`` says how much of what is left a slice may be.
 
     ``share`` is asked for at every slice; with 0 every call goes to the store.
     """
 
-    def __init__(self, store: BudgetStore, clock: Clock, share: Callable[[], float]) -> None:
+    def __init__(
+        self, store: BudgetStore, clock: Clock, share: Callable[[], float], observer: LeaseObserver | None = None
+    ) -> None:
         self._store = store
+        self._observer = observer
         self._clock = clock
         self._share = share
         self._origin = secrets.token_hex(6)
@@ -96,8 +111,11 @@ class LeasedBudgets:
         answer = await self._store.reserve(
             reservation_id, claims, least_nanousd=least_nanousd, most_nanousd=most_nanousd, lease_ms=lease_ms
         )
-        if demand is not None and isinstance(answer, Grant):
-            demand.headroom_nanousd, demand.is_known = answer.headroom_nanousd, True
+        if isinstance(answer, Grant):
+            if demand is not None:
+                demand.headroom_nanousd, demand.is_known = answer.headroom_nanousd, True
+            if self._observer is not None:
+                self._observer.budget_held(is_leased=False)
         return answer
 
     async def extend(self, reservation_id: str, extra_nanousd: int, *, lease_ms: int) -> Grant | Denial:
@@ -179,6 +197,8 @@ class LeasedBudgets:
         grant = Grant(reservation_id, held, mine.accounts, left, mine.over)
         call = Call(mine, grant, held, self._clock.now_ms() + lease_ms)
         mine.open[reservation_id] = self._calls[reservation_id] = call
+        if self._observer is not None:
+            self._observer.budget_held(is_leased=True)
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().create_task(self._sweep_always(), name="tollgate-leases")
         return grant
@@ -334,6 +354,8 @@ class LeasedBudgets:
                 if demand.slice is mine:
                     await self._shrunk(key, demand, mine)
         await self._tell()
+        if self._observer is not None:
+            self._observer.budget_leased(sum(each.room_nanousd for each in self._slices()))
 
     async def _shrunk(self, key: Key, demand: Demand, mine: Slice) -> None:
         if mine.open and mine.room_nanousd > 0:

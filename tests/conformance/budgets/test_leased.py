@@ -56,9 +56,23 @@ async def shared(stand: Stand) -> AsyncIterator[Asked]:
     await opened.aclose()
 
 
-def gateway_over(shared: Asked, clock: StillClock, share: float = SHARE) -> LeasedBudgets:
+@dataclass
+class Told:
+    """What an operator would see."""
+
+    held: list[bool] = field(default_factory=list)
+    leased_nanousd: int = 0
+
+    def budget_held(self, *, is_leased: bool) -> None:
+        self.held.append(is_leased)
+
+    def budget_leased(self, nanousd: int) -> None:
+        self.leased_nanousd = nanousd
+
+
+def gateway_over(shared: Asked, clock: StillClock, share: float = SHARE, observer: Told | None = None) -> LeasedBudgets:
     store: Any = shared
-    return LeasedBudgets(store, clock, lambda: share)
+    return LeasedBudgets(store, clock, lambda: share, observer)
 
 
 async def held(gateway: LeasedBudgets, name: str, *claims: Claim, least: int = 10, most: int = 100) -> Grant | Denial:
@@ -187,6 +201,23 @@ async def test_near_a_limit_and_for_what_comes_once_each_call_asks_the_store(sha
     for index in range(10):
         await held(gateway, f"s{index}", claim_of(10**9, "session", f"session-{index}"))
     assert shared.asked.count("reserve") == 10
+    await gateway.aclose()
+
+
+async def test_who_held_a_call_is_told_and_what_lies_ready_for_the_next(shared: Asked, clock: StillClock) -> None:
+    told, claim = Told(), claim_of(100_000)
+    gateway = gateway_over(shared, clock, observer=told)
+    await warmed(gateway, claim)
+    for name in ("a", "b"):
+        await held(gateway, name, claim)
+    assert told.held == [False, False, True, True]
+    await gateway.sweep()
+    assert told.leased_nanousd == SLICE - 2 * 100
+    for name in ("a", "b"):
+        await gateway.settle(name, 7)
+    clock.time_ms += round(VALID_S * 1000)
+    await gateway.sweep()
+    assert told.leased_nanousd == 0
     await gateway.aclose()
 
 
