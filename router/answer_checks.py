@@ -7,6 +7,7 @@ like. None of them judges whether an answer is right.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -54,12 +55,24 @@ PLAIN_MARKS = str.maketrans({"\u2019": "'", "\uff0c": ","})
 REFUSAL = re.compile("|".join(f"(?:{each})" for each in REFUSALS), re.IGNORECASE)
 
 
-def failed_check(reply: Reply, request: Request, verify: Iterable[Check]) -> Check | None:
+def failed_check(reply: Reply, request: Request, verify: Iterable[Check], confidence_min: float = 0.0) -> Check | None:
     """The first of the named checks that the answer fails; None where it passes them all.
 
     ``agreement`` needs a second answer (`router.agreement`) and is not among them.
     """
-    return next((name for name in verify if name in CHECKS and CHECKS[name](reply, request)), None)
+    for name in verify:
+        if is_unsure(reply, confidence_min) if name == "logprobs" else name in CHECKS and CHECKS[name](reply, request):
+            return name
+    return None
+
+
+def is_unsure(reply: Reply, confidence_min: float) -> bool:
+    """Whether the geometric mean of its tokens' probabilities is below the bound; not where the vendor gave none.
+
+    The mean and not the product, which is the smaller the longer the answer (Gupta et al., Language Model Cascades:
+    Token-Level Uncertainty and Beyond, ICLR 2024).
+    """
+    return reply.mean_logprob is not None and math.exp(reply.mean_logprob) < confidence_min
 
 
 def is_refusal(reply: Reply, request: Request) -> bool:  # noqa: ARG001  # every check is asked alike

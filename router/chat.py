@@ -191,7 +191,8 @@ class Request:
 class Reply:
     """A whole answer. ``raw`` is the vendor's own body when its wire is the caller's, to be passed on untouched.
 
-    ``usage`` is None when the vendor did not say: unknown is not zero.
+    ``usage`` is None when the vendor did not say: unknown is not zero. ``mean_logprob`` is the mean of the natural
+    logarithms of its tokens' probabilities, where they were asked for and given.
     """
 
     vendor_id: str
@@ -200,6 +201,7 @@ class Reply:
     finish_reason: FinishReason
     usage: Usage | None
     raw: bytes | None = None
+    mean_logprob: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ class Dispatch:
         assert plan is not None
         job.is_whole = True
         deadline_s, checks = self._deadline_s(job), checks_for(plan.verify, job.request)
+        confidence_min = 0.0 if job.policy.cascade is None else job.policy.cascade.confidence_min
         models, first = self._awake(job), None
         if account.purse is not None:
             models, first = await self._afforded(job, models, deadline_s)
@@ -116,7 +117,7 @@ class Dispatch:
         said: list[str] = []
         while True:
             is_last = len(said) + 1 >= plan.max_attempts
-            check = failed_check(reply, job.request, checks)
+            check = failed_check(reply, job.request, checks, confidence_min)
             if check is None and "agreement" in checks and not is_last:
                 check = await self._disagreement(job, reply, hold, deadline_s)
             if check is None:
@@ -276,6 +277,7 @@ class Dispatch:
             upstream=within(job.policy.upstream, deadline_s - self.clock.monotonic_s()),
             dropped=frozenset(hold.candidate.dropped),
             raw_surface=job.request.surface,
+            wants_logprobs=job.checks_logprobs and "logprobs" in job.policy.models[hold.intent.model].card.capabilities,
         )
 
     def cooldowns_after(self, model: str, error: ProviderError) -> None:

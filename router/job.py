@@ -36,6 +36,12 @@ class Job:
             self.account.watch.parts = reply.parts
 
     @property
+    def checks_logprobs(self) -> bool:
+        """Whether the probabilities of an answer's tokens are among what is checked."""
+        plan = self.decision.cascade
+        return self.is_whole and plan is not None and "logprobs" in plan.verify
+
+    @property
     def may_slice(self) -> bool:
         """Whether the answer is forwarded as it comes."""
         return self.request.is_streamed and not self.is_whole

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from router.chat import Wire
 
 ModelTier: TypeAlias = Literal["economy", "standard", "premium"]
-Check: TypeAlias = Literal["refusal", "truncation", "schema", "tool_call", "empty", "looping", "agreement"]
+Check: TypeAlias = Literal["refusal", "truncation", "schema", "tool_call", "empty", "looping", "logprobs", "agreement"]
 CHECK_NAMES: tuple[Check, ...] = ("refusal", "truncation", "schema", "tool_call", "empty", "looping")
 MODEL_TIERS: tuple[ModelTier, ...] = ("economy", "standard", "premium")
 PREMIUM_TIER_TOLERANCE = 0.0
@@ -125,7 +125,8 @@ class Cascade:
 
     ``max_attempts`` counts answers, not retries. ``tiers`` names the quality tiers whose requests are cascaded, all
     where empty. ``catch_rate`` is by model the measured share of its bad answers that the checks catch; a model that
-    is not named counts as 0: its checks let nothing serve that may not serve without them.
+    is not named counts as 0: its checks let nothing serve that may not serve without them. ``confidence_min`` is what
+    ``logprobs`` wants of an answer: the geometric mean of its tokens' probabilities.
     """
 
     verify: tuple[Check, ...]
@@ -133,6 +134,7 @@ class Cascade:
     tiers: frozenset[str] = frozenset()
     buffers_streams: bool = False
     catch_rate: Mapping[str, float] = field(default_factory=dict)
+    confidence_min: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class Call:
 
     ``output_tokens_max`` is always written upstream. ``dropped`` names settings to leave out because the model
     refuses them. ``raw_surface`` says that the caller speaks this wire too and frames may pass as they are.
+    ``wants_logprobs`` asks for the probabilities of the answer's tokens, for a check on it.
     """
 
     request: Request
@@ -52,6 +53,7 @@ class Call:
     upstream: Upstream
     dropped: frozenset[str] = frozenset()
     raw_surface: Surface | None = None
+    wants_logprobs: bool = False
 
 
 class ReplyStream(Protocol):

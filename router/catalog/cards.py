@@ -33,6 +33,8 @@ CAPABILITY_FLAGS: Mapping[str, str] = {
     "supports_output_config": "output_config",
     "supports_xhigh_reasoning_effort": "xhigh_effort",
 }
+# Whose tokens come with their probabilities the map does not say: a policy states it.
+LOGPROBS = "logprobs"
 # The map's flag -> what the model answers with a 400, where it is *explicitly* false: silence refuses nothing.
 REFUSAL_FLAGS: Mapping[str, str] = {
     "supports_sampling_params": "sampling_params",

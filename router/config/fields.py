@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from router.catalog.cards import CAPABILITY_FLAGS
+from router.catalog.cards import CAPABILITY_FLAGS, LOGPROBS
 from router.config.words import meant
 from router.config.yaml_places import ExactFloat
 
 PRICE_DECIMALS = 9
 USD_PER_MTOK_MAX = 1_000_000
-CAPABILITIES = tuple(sorted(set(CAPABILITY_FLAGS.values())))
+CAPABILITIES = tuple(sorted({*CAPABILITY_FLAGS.values(), LOGPROBS}))
 VARIABLE_NAME = re.compile(r"^[A-Z][A-Z0-9_]{0,63}$")
 ACCESS_KEY = re.compile(r"^(AKIA|ASIA)[0-9A-Z]{12,}$")  # an AWS key id looks like a variable's name, and is none
 

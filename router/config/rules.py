@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from router.catalog.cards import LOGPROBS
 from router.config.guards import context_bound_of
 from router.config.words import meant
 from router.eligibility import check_requirement
@@ -82,13 +83,28 @@ def cascade_of(noting: Noting, block: CascadeBlock) -> Cascade:
             noting.add(("cascade", "catch_rate", name), f"`{name}` is no model of this policy{close}")
         elif name == noting.file.routing.premium:
             noting.add(("cascade", "catch_rate", name), "is the premium model: it may serve without any check")
+    _check_confidence(noting, block)
     return Cascade(
         verify=tuple(block.verify),
         max_attempts=block.max_attempts,
         tiers=frozenset(block.tiers or ()),
         buffers_streams=block.streams == "buffer",
         catch_rate=MappingProxyType(dict(rates)),
+        confidence_min=block.confidence_min or 0.0,
     )
+
+
+def _check_confidence(noting: Noting, block: CascadeBlock) -> None:
+    """`logprobs` needs its bound, and models that answer with probabilities; the bound needs `logprobs`."""
+    if LOGPROBS not in block.verify:
+        if block.confidence_min is not None:
+            noting.add(("cascade", "confidence_min"), "is for the check `logprobs`, which `verify` does not have")
+        return
+    place = ("cascade", "verify", block.verify.index(LOGPROBS))
+    if block.confidence_min is None:
+        noting.add(place, "`logprobs` needs `cascade.confidence_min`")
+    if not any(LOGPROBS in (model.capabilities or ()) for model in noting.file.models.values()):
+        noting.add(place, "no model of this policy has `logprobs` among its `capabilities`")
 
 
 def _check_names(noting: Noting, path: Path, names: Iterable[str] | None, known: list[str], what: str) -> None:

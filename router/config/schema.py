@@ -155,7 +155,7 @@ class CascadeBlock(Strict):
     """Checks on the answer of a cheap model, and a better model where one fails."""
 
     verify: Annotated[
-        list[Literal["refusal", "truncation", "schema", "tool_call", "empty", "looping", "agreement"]],
+        list[Literal["refusal", "truncation", "schema", "tool_call", "empty", "looping", "logprobs", "agreement"]],
         Field(min_length=1),
     ] = Field(description="what an answer is checked for, in this order")
     max_attempts: Annotated[int, Field(ge=2, le=5)] = Field(
@@ -170,6 +170,9 @@ class CascadeBlock(Strict):
     catch_rate: Annotated[dict[Name, Share], Field(min_length=1, max_length=1_000)] | None = Field(
         default=None,
         description="model: share of its bad answers that these checks catch, as you measured it; 0 for all others",
+    )
+    confidence_min: Share | None = Field(
+        default=None, description="for `logprobs`: the least geometric mean of the probabilities of an answer's tokens"
     )
 
 

@@ -11,7 +11,7 @@ import orjson
 from router.chat import Reply, ToolCall
 from router.errors import ProviderError
 from router.providers.counts import list_in, object_in, text_in
-from router.providers.gemini_answer import GeminiEvents, finish_of, is_blocked, parts_of, usage_of
+from router.providers.gemini_answer import GeminiEvents, finish_of, is_blocked, mean_logprob_of, parts_of, usage_of
 from router.providers.gemini_body import body_of
 from router.providers.http import first_byte_at_s, headers_of, post, read_json
 from router.providers.stream import HttpStream
@@ -37,7 +37,7 @@ class GeminiProvider:
         candidates = list_in(parsed, "candidates")
         if not candidates and not is_blocked(parsed):
             raise ProviderError("gemini answered without a candidate", is_billed=True)
-        candidate = candidates[0] if candidates else {"finishReason": "SAFETY"}
+        candidate: dict[str, object] = candidates[0] if candidates else {"finishReason": "SAFETY"}
         vendor_id = text_in(parsed, "responseId")
         parts = parts_of(list_in(object_in(candidate, "content"), "parts"), vendor_id)
         has_calls = any(isinstance(part, ToolCall) for part in parts)
@@ -47,6 +47,7 @@ class GeminiProvider:
             parts=parts,
             finish_reason=finish_of(text_in(candidate, "finishReason"), has_calls=has_calls),
             usage=usage_of(parsed.get("usageMetadata")),
+            mean_logprob=mean_logprob_of(candidate) if call.wants_logprobs else None,
         )
 
     async def open_stream(self, call: Call) -> ReplyStream:

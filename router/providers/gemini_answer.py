@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import orjson
@@ -64,6 +65,12 @@ def usage_of(usage: object) -> Usage | None:
     return Usage(
         TokenUsage(input_uncached=prompt - cached, cache_read=cached, output_text=answer, output_reasoning=thoughts)
     )
+
+
+def mean_logprob_of(candidate: dict[str, object]) -> float | None:
+    """What the candidate says of its tokens on average; None where it says nothing."""
+    found = candidate.get("avgLogprobs")
+    return float(found) if isinstance(found, int | float) and isfinite(found) else None
 
 
 def finish_of(word: str, *, has_calls: bool) -> FinishReason:

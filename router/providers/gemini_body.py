@@ -90,6 +90,8 @@ def _calling(choice: ToolChoice) -> dict[str, object]:
 def _generation(call: Call) -> dict[str, object]:
     request = call.request
     config: dict[str, object] = {"maxOutputTokens": call.output_tokens_max}
+    if call.wants_logprobs:
+        config["responseLogprobs"] = True
     if "sampling_params" not in call.dropped:
         config |= {SAMPLING[name]: getattr(request.sampling, name) for name in request.sampling.names()}
     if request.stop:

@@ -11,7 +11,7 @@ from router.chat import Reply
 from router.errors import ProviderError
 from router.providers.counts import object_in, text_in
 from router.providers.http import first_byte_at_s, headers_of, post, read_json
-from router.providers.openai_answer import OpenAiEvents, finish_of, parts_of, usage_of
+from router.providers.openai_answer import OpenAiEvents, finish_of, mean_logprob_of, parts_of, usage_of
 from router.providers.openai_body import body_of
 from router.providers.stream import HttpStream
 
@@ -36,6 +36,10 @@ class OpenAiProvider:
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
             raise ProviderError(f"{vendor} answered without a choice", is_billed=True)
+        logprob = mean_logprob_of(choice) if call.wants_logprobs else None
+        if call.wants_logprobs and not call.request.body.get("logprobs"):
+            choice["logprobs"] = None  # the caller did not ask for them
+            raw = orjson.dumps(parsed)
         return Reply(
             vendor_id=text_in(parsed, "id"),
             vendor_model=text_in(parsed, "model"),
@@ -43,6 +47,7 @@ class OpenAiProvider:
             finish_reason=finish_of(choice.get("finish_reason")),
             usage=usage_of(parsed.get("usage")),
             raw=raw if call.raw_surface == "openai_chat" else None,
+            mean_logprob=logprob,
         )
 
     async def open_stream(self, call: Call) -> ReplyStream:

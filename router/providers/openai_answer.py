@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import orjson
@@ -78,6 +79,16 @@ def usage_of(usage: object) -> Usage | None:
     return Usage(
         TokenUsage(input_uncached=prompt - cached, cache_read=cached, output_text=visible, output_reasoning=reasoning)
     )
+
+
+def mean_logprob_of(choice: dict[str, object]) -> float | None:
+    """The mean of what a choice says of its tokens, as OpenAI or as Together writes it; None where it says nothing."""
+    found = object_in(choice, "logprobs")
+    numbers = [each.get("logprob") for each in list_in(found, "content")] or found.get("token_logprobs")
+    if not isinstance(numbers, list):
+        return None
+    known = [each for each in numbers if isinstance(each, int | float) and isfinite(each)]
+    return sum(known) / len(known) if known else None
 
 
 def parts_of(message: dict[str, object]) -> tuple[Part, ...]:

@@ -107,6 +107,7 @@ class GeminiWire:
             options={
                 "is_count": is_count,
                 "is_sse": head.query.get("alt") == "sse",
+                "logprobs": config.get("responseLogprobs") is True,
                 "thoughts": camel_keys(config.get("thinkingConfig") or {}).get("includeThoughts") is True,
             },
         )
@@ -150,6 +151,8 @@ class GeminiWire:
         answer = answers[0]
         parts = [*_thoughts(ask, answer), *_parts(answer, ticket, [answer.text] if answer.text else [])]
         chunk = _chunk(ask, ticket, parts, FINISHES[answer.finish])
+        if ask.options["logprobs"]:
+            chunk["candidates"][0]["avgLogprobs"] = ticket.logprob
         if usage is not None:
             chunk["usageMetadata"] = self.usage_shown(usage)
         return orjson.dumps(chunk)

@@ -84,7 +84,10 @@ class OpenAIWire:
             effort=1.0 if model.offers("supports_reasoning") else 0.0,
             choices=body.get("n") or 1,
             prefix=(head.headers.get("authorization", ""), body),
-            options={"include_usage": (body.get("stream_options") or {}).get("include_usage") is True},
+            options={
+                "include_usage": (body.get("stream_options") or {}).get("include_usage") is True,
+                "logprobs": bool(body.get("logprobs")),
+            },
         )
 
     def counted(self, ask: Ask) -> bytes | None:
@@ -134,7 +137,8 @@ class OpenAIWire:
                     for at, c in enumerate(answer.calls)
                 ]
             finish = FINISHES[answer.finish]
-            choices.append({"index": index, "message": message, "logprobs": None, "finish_reason": finish})
+            logprobs = _logprobs(answer.text, ticket) if ask.options["logprobs"] else None
+            choices.append({"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish})
         made = _frame(ask, ticket, "chat.completion", choices)
         if usage is not None:
             made["usage"] = self.usage_shown(usage)
@@ -201,6 +205,15 @@ def _output_limit(body: Body, model: Model, prompt_tokens: int) -> int:
 def _stops(body: Body) -> tuple[str, ...]:
     stop = body.get("stop")
     return () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
+
+
+def _logprobs(text: str, ticket: Ticket) -> dict[str, Any]:
+    """Every token of an answer is as sure as the next."""
+    pieces = pieces_of(text, PIECE_CHARACTERS, None)
+    return {
+        "content": [{"token": each, "logprob": ticket.logprob, "bytes": None, "top_logprobs": []} for each in pieces],
+        "refusal": None,
+    }
 
 
 def _call_id(ticket: Ticket, choice: int, at: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,6 +34,11 @@ class Ticket:
     request_id: str
     mark: str
     created_s: int
+
+    @property
+    def logprob(self) -> float:
+        """How sure the answer's tokens are: the logarithm of a probability between a half and one, the answer's own."""
+        return math.log(1 - int(self.mark[-8:], 16) / 2**33)
 
 
 @dataclass(frozen=True, slots=True)

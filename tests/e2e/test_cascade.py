@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 REQUESTS = 80
 CASCADE = """
-cascade: {verify: [refusal, truncation, empty, schema%s], max_attempts: 3, streams: buffer}
+cascade: {verify: [refusal, truncation, empty, schema%s, max_attempts: 3, streams: buffer}
 """
+# So that every second answer of a simulated vendor, whose sureness lies between a half and one, is not sure enough.
+UNSURE = ", logprobs], confidence_min: 0.75"
 FAULTS = ("refusal", "truncation", "empty")
 MODELS = ("claude-haiku-5-5", "gemini-3.8-flash", "meta-llama/Llama-3.3-70B-Instruct-Turbo")
 
@@ -42,7 +44,9 @@ def ask(client: OpenAI, number: int) -> tuple[int, str]:
     return parse_usd(plain.headers["x-router-cost-usd"]), plain.headers["x-router-cascade"]
 
 
-@pytest.mark.parametrize(("more", "least"), [("", REQUESTS), (", agreement", 1.5 * REQUESTS)])
+@pytest.mark.parametrize(
+    ("more", "least"), [("]", REQUESTS), (", agreement]", 1.5 * REQUESTS), (UNSURE, 1.5 * REQUESTS)]
+)
 def test_told_equals_ledger_equals_the_bill_with_every_answer_in_it(
     tmp_path: Path, simulator: SimulatorProcess, more: str, least: float
 ) -> None:
@@ -51,7 +55,10 @@ def test_told_equals_ledger_equals_the_bill_with_every_answer_in_it(
         for seed, fault in enumerate(FAULTS, start=1)
     ]
     order_faults(simulator, rules)
-    gateway = GatewayProcess(tmp_path / "home", policy_text(simulator) + CASCADE % more)
+    can = "capabilities: [tools, parallel_tools, response_schema, system"
+    policy = policy_text(simulator).replace(f"{can}]", f"{can}, logprobs]")
+    policy = policy.replace("vendor: google, tier: standard,", f"vendor: google, tier: standard, {can}, logprobs],")
+    gateway = GatewayProcess(tmp_path / "home", policy + CASCADE % more)
     gateway.start()
     try:
         client = OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0)
@@ -63,6 +70,7 @@ def test_told_equals_ledger_equals_the_bill_with_every_answer_in_it(
     said = Counter(each.split(",")[0] for _, each in told)
     assert said["passed"] > 0
     assert {f"escalated:{fault}" for fault in FAULTS} <= set(said)
+    assert (said["escalated:logprobs"] > 0) is (more == UNSURE)
     billed = [parse_usd(line["cost_usd"]) for line in bill_of(simulator)]
     with sqlite3.connect(gateway.home / "ledger.sqlite") as ledger:
         ledger.row_factory = sqlite3.Row

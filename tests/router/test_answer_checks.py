@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -228,3 +229,15 @@ def _code() -> str:
 @pytest.mark.parametrize("finish", ["stop", "length"])
 def test_regular_text_is_no_loop(text: str, finish: Any) -> None:
     assert failed_check(reply_of(text, finish_reason=finish), request_of(), ("looping",)) is None
+
+
+# --- logprobs --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mean", "failed"), [(math.log(0.79), "logprobs"), (math.log(0.81), None), (0.0, None), (None, None)]
+)
+def test_an_answer_whose_tokens_were_not_likely_enough_is_unsure(mean: float | None, failed: str | None) -> None:
+    reply = reply_of("Paris.", mean_logprob=mean)
+    assert failed_check(reply, request_of(), ("refusal", "logprobs"), 0.8) == failed
+    assert failed_check(reply, request_of(), ("refusal",), 0.8) is None

@@ -327,6 +327,25 @@ def test_a_client_that_leaves_a_held_back_stream_is_charged_what_the_vendors_rep
     assert [each.outcome for each in stage.ledger.settlements()] == ["escalated", "client_left"]
 
 
+# --- how sure the vendor was -----------------------------------------------------------------------------------------
+
+
+def test_only_a_model_that_says_how_sure_it_is_is_asked_for_it_and_an_unsure_answer_goes_to_nobody() -> None:
+    policy = policy_of(
+        model_of(CHEAP, tier="economy", capabilities=frozenset({"system", "logprobs"})),
+        model_of(DEAR, input_usd="10", output_usd="60", tier="premium"),
+        premium=DEAR, cascade=Cascade(("logprobs",), confidence_min=0.8),
+    )  # fmt: skip
+    losses: dict[str, float | None] = {f"anthropic/{CHEAP}": 0.03, f"anthropic/{DEAR}": 0.0}
+    sure = Stage({CHEAP: [reply_of("42", mean_logprob=-0.1)], DEAR: []}, policy=policy, losses=losses)
+    assert answered(sure).bill.cascade == "passed"
+    cheap = [reply_of("42", mean_logprob=-0.5)]
+    stage = Stage({CHEAP: cheap, DEAR: [reply_of("43")]}, policy=policy, losses=losses)
+    assert answered(stage).bill.cascade == "escalated:logprobs"
+    assert [each.error_code for each in stage.seen.attempts] == ["check_failed:logprobs", None]
+    assert [call.wants_logprobs for call in stage.vendor.calls] == [True, False]
+
+
 # --- a second answer to compare with ---------------------------------------------------------------------------------
 
 TWICE = Cascade(("refusal", "agreement"))

@@ -25,7 +25,14 @@ BEYOND = {
     *("rule-impossible-together", "rule-names-twice", "rule-never-applies", "rules-always-impossible"),
     *("tolerance-of-premium", "tolerance-slip-of-the-point", "vendor-of-another-provider", "duplicate-keys"),
     *("window-below-the-output-limit", "no-such-day", "price-nan", "price-too-exact", "file-not-utf-8"),
-    *("cascade-names", "budget-above-its-parent", "budget-fields-without-meaning"),
+    *(
+        "cascade-names",
+        "cascade-confidence",
+        "cascade-logprobs",
+        "cascade-unbounded",
+        "budget-above-its-parent",
+        "budget-fields-without-meaning",
+    ),
     *("budget-names-twice", "budget-store", "budget-store-reject"),
 }
 

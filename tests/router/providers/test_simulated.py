@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from router.chat import (
 from router.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
 from router.estimate import Expected, estimate_of, seen_in_reply
 from router.policy import Upstream
-from router.providers import open_session, providers_of
+from router.providers import gemini_body, open_session, openai_answer, openai_body, providers_of
 from router.providers.sse import MalformedEventError
 from router.simulator import Simulator
 from router.simulator.faults import parse_fault
@@ -341,3 +342,48 @@ async def test_a_missing_key_is_no_fault_of_the_request(world: World, model: str
         await world.complete(model, key="")
     assert type(caught.value) is ProviderError
     assert not caught.value.is_billed
+
+
+@pytest.mark.parametrize("provider_model", [FLASH, LLAMA])
+async def test_how_sure_a_vendor_was_is_asked_for_where_it_is_wanted_and_not_shown_unasked(
+    world: World, provider_model: str
+) -> None:
+    unasked = await world.complete(provider_model)
+    assert unasked.mean_logprob is None
+    reply = await world.complete(provider_model, wants_logprobs=True)
+    assert reply.mean_logprob is not None
+    assert 0.5 <= math.exp(reply.mean_logprob) <= 1
+    assert reply.raw is None or orjson.loads(reply.raw)["choices"][0]["logprobs"] is None
+
+
+async def test_a_client_that_asks_for_probabilities_keeps_them(world: World) -> None:
+    body = {"messages": [user("What is 2 + 2?")], "logprobs": True}
+    reply = await world.complete(LLAMA, body, wants_logprobs=True)
+    assert reply.raw is not None
+    tokens = orjson.loads(reply.raw)["choices"][0]["logprobs"]["content"]
+    assert reply.mean_logprob == pytest.approx(sum(each["logprob"] for each in tokens) / len(tokens))
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "mean"),
+    [
+        ({"content": [{"token": "a", "logprob": -1.0}, {"token": "b", "logprob": -2}]}, -1.5),
+        ({"tokens": ["a", "b"], "token_logprobs": [None, -0.5]}, -0.5),
+        ({"content": []}, None),
+        ({"content": [{"token": "a"}]}, None),
+        ({"token_logprobs": "all"}, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_probabilities_are_read_as_hosts_write_them(logprobs: object, mean: float | None) -> None:
+    assert openai_answer.mean_logprob_of({"logprobs": logprobs}) == mean
+
+
+def test_each_host_is_asked_for_probabilities_in_its_own_way() -> None:
+    asked = {name: call_of(name, wants_logprobs=True) for name in (LLAMA, "openai/gpt-4.1", FLASH)}
+    assert openai_body.body_of(asked[LLAMA], is_streamed=False)["logprobs"] == 1
+    assert openai_body.body_of(asked["openai/gpt-4.1"], is_streamed=False)["logprobs"] is True
+    config = gemini_body.body_of(asked[FLASH])["generationConfig"]
+    assert isinstance(config, dict)
+    assert config["responseLogprobs"] is True
