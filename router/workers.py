@@ -162,8 +162,8 @@ class Workers:
             log.warning("worker ended", extra={"fields": {"worker": number, "exit_code": code, "pause_s": pause_s}})
             await self._pause(number, pause_s)
             since_s = clock()
-            with contextlib.suppress(_EndedEarlyError):
-                process = await self._started(number)
+            with contextlib.suppress(_EndedEarlyError, OSError):  # of which the second is a system that has no room
+                await self._started(number)
                 log.warning("worker started again", extra={"fields": {"worker": number}})
             process = self._alive[number]
 
@@ -174,8 +174,14 @@ class Workers:
             return
         host, port, *_ = self.sockets[number].getsockname()
         self.sockets[number].close()
-        await asyncio.sleep(pause_s)
-        self.sockets[number] = bind(host, port, is_spread=True)
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                self.sockets[number] = bind(host, port, is_spread=True)
+            except ConfigError as error:
+                log.warning("worker cannot listen", extra={"fields": {"worker": number, "reason": error.message}})
+            else:
+                return
 
 
 def serve_with(settings: Settings) -> int:
