@@ -72,7 +72,8 @@ def is_unsure(reply: Reply, confidence_min: float) -> bool:
     The mean and not the product, which is the smaller the longer the answer (Gupta et al., Language Model Cascades:
     Token-Level Uncertainty and Beyond, ICLR 2024).
     """
-    return reply.mean_logprob is not None and math.exp(reply.mean_logprob) < confidence_min
+    # Logarithms are compared: what a vendor calls one may be a number that has no exponential.
+    return reply.mean_logprob is not None and confidence_min > 0 and reply.mean_logprob < math.log(confidence_min)
 
 
 def is_refusal(reply: Reply, request: Request) -> bool:  # noqa: ARG001  # every check is asked alike

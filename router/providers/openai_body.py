@@ -35,7 +35,7 @@ def body_of(call: Call, *, is_streamed: bool) -> dict[str, object]:
     body["model"] = call.deployment.model.vendor_model
     # OpenAI's reasoning models refuse the older name, other hosts do not all know the newer.
     body["max_completion_tokens" if is_openai else "max_tokens"] = call.output_tokens_max
-    if call.wants_logprobs:
+    if call.wants_logprobs and not body.get("logprobs"):  # a caller's own wish says more
         # Together counts alternatives where OpenAI wants a flag (docs: Logprobs).
         body["logprobs"] = 1 if call.deployment.model.provider_model.startswith("together_ai/") else True
     if is_streamed:

@@ -235,7 +235,15 @@ def test_regular_text_is_no_loop(text: str, finish: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mean", "failed"), [(math.log(0.79), "logprobs"), (math.log(0.81), None), (0.0, None), (None, None)]
+    ("mean", "failed"),
+    [
+        (math.log(0.79), "logprobs"),
+        (math.log(0.81), None),
+        (0.0, None),
+        (1e308, None),
+        (-1e308, "logprobs"),
+        (None, None),
+    ],
 )
 def test_an_answer_whose_tokens_were_not_likely_enough_is_unsure(mean: float | None, failed: str | None) -> None:
     reply = reply_of("Paris.", mean_logprob=mean)

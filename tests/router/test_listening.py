@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import sys
 
 import pytest
 
+from router import listening
 from router.errors import ConfigError
 from router.listening import CAN_SPREAD, bind, bind_several
 
@@ -54,3 +56,17 @@ def test_several_take_an_address_from_nobody_else_who_is_several() -> None:
         port = sockets[0].getsockname()[1]
         with pytest.raises(ConfigError, match="Address already in use"):
             bind_several("127.0.0.1", port, 2)
+
+
+def test_where_nothing_is_spread_all_have_the_same_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "CAN_SPREAD", False)
+    with closing(*bind_several("127.0.0.1", 0, 2)) as (first, second):
+        first.close()  # one process ends, the other goes on accepting
+        with closing(socket.create_connection(second.getsockname())):
+            second.settimeout(5.0)
+            second.accept()[0].close()
+
+
+def test_the_system_that_ci_runs_on_spreads() -> None:
+    """So that the tests above are never skipped there."""
+    assert CAN_SPREAD or sys.platform != "linux"

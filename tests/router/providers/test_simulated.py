@@ -384,6 +384,8 @@ def test_each_host_is_asked_for_probabilities_in_its_own_way() -> None:
     asked = {name: call_of(name, wants_logprobs=True) for name in (LLAMA, "openai/gpt-4.1", FLASH)}
     assert openai_body.body_of(asked[LLAMA], is_streamed=False)["logprobs"] == 1
     assert openai_body.body_of(asked["openai/gpt-4.1"], is_streamed=False)["logprobs"] is True
+    own = call_of(LLAMA, {"messages": [user("What is 2 + 2?")], "logprobs": 5}, wants_logprobs=True)
+    assert openai_body.body_of(own, is_streamed=False)["logprobs"] == 5
     config = gemini_body.body_of(asked[FLASH])["generationConfig"]
     assert isinstance(config, dict)
     assert config["responseLogprobs"] is True
