@@ -203,3 +203,10 @@ def test_a_teams_key_sees_its_own_limits(site: Site, tab_on: Callable[..., Tab])
     page = tab_on(site, key=site.keys["legal"]).loaded()
     assert [row.locator("td").first.text_content() for row in page.locator("#budgets tbody tr").all()] == ["legal"]
     expect(page.locator("#guards-card")).to_be_hidden()
+
+
+def test_only_the_premium_model_is_called_premium_and_no_team_is(fresh: Site, tab_on: Callable[..., Tab]) -> None:
+    assert fresh.ask(0, tier="premium") == 200
+    page = tab_on(fresh, key=None).loaded()
+    assert [each.text_content() for each in page.locator("#by-team tbody th").all()] == ["unallocated"]
+    assert [each.text_content() for each in page.locator("#by-model .note").all()] == ["premium"]

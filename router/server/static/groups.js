@@ -29,7 +29,7 @@ export const showGroups = (place, name, groups, { premium = null, unnamed } = {}
     id: row[name] ?? "",
     cells: [
       h("span", { class: "named" }, premium ? dot(row) : null, row[name] ?? unnamed,
-        row[name] === premium ? h("span", { class: "note" }, "premium") : null),
+        premium && row[name] === premium ? h("span", { class: "note" }, "premium") : null),
       costBar(row, most),
       count(row.requests),
       usd(row.realized_cost_usd),
