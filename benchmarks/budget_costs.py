@@ -30,8 +30,9 @@ from router.stores.budgets.redis import RedisBudgets
 from router.stores.redis import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from router.ledger import Spend
     from router.ports import BudgetStore
 
 SCOPES = ("company", "team", "project", "key", "session")
@@ -111,6 +112,10 @@ async def _open_redis(url: str) -> BudgetStore:
     return store
 
 
+async def _spent_nothing(accounts: Sequence[str]) -> Mapping[str, Spend]:  # noqa: ARG001  # no gateway dies here
+    return {}
+
+
 async def _nothing() -> tuple[tuple[()], tuple[()]]:
     return (), ()
 
@@ -123,7 +128,7 @@ def _leased(store: Callable[[ExitStack], Priced]) -> Callable[[ExitStack], Price
 
         def over(open_store: Callable[[], Awaitable[BudgetStore]]) -> Callable[[], Awaitable[BudgetStore]]:
             async def leased() -> BudgetStore:
-                return LeasedBudgets(await open_store(), SystemClock(), lambda: LEASE_SHARE)
+                return LeasedBudgets(await open_store(), SystemClock(), lambda: LEASE_SHARE, _spent_nothing)
 
             return leased
 

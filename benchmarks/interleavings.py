@@ -117,9 +117,9 @@ class Strict:
     def expire(self, now_ms: int) -> None:
         """Charge what is past its lease in full."""
         self.found["transitions"] += 1
-        for name in self.book.expire(now_ms):
+        for name, charged in self.book.expire(now_ms):
             entry = self.entries[name]
-            entry.charged, entry.is_expired = entry.held, True
+            entry.charged, entry.is_expired = charged, True
 
     def restart(self, now_ms: int) -> None:
         """Another book, from what the ledger says; those who could have settled late have died too."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from router.budgets import Balance, Claim, Denial, Grant, OpenHold
+    from router.budgets import Balance, Claim, Denial, Expired, Grant, OpenHold
     from router.chat import Reply, Request, StreamEvent, Surface
     from router.guards import Event
     from router.ledger import (
@@ -219,8 +219,8 @@ class BudgetStore(Protocol):
         """Give all of it back: the vendor certainly did not bill. Counts once; never undoes a settlement."""
         ...
 
-    async def expire(self) -> tuple[str, ...]:
-        """Charge every hold whose lease has run out in full; returns the reservations' ids."""
+    async def expire(self) -> tuple[Expired, ...]:
+        """Charge every hold whose lease has run out in full; returns which, and what that charged."""
         ...
 
     async def balances(self, claims: Sequence[Claim]) -> tuple[Balance, ...]:

@@ -202,7 +202,7 @@ async def budgets_of(
     """The store of budgets, leased from where the policy says so, with what it allows while the store is away."""
     urls = settings.redis_url, settings.ledger_url
     shared = await open_budget_store(*urls, ledger, home=settings.home, clock=clock)
-    leased = LeasedBudgets(shared, clock, lambda: watch.policy.budget_lease_share, telemetry.budgets)
+    leased = LeasedBudgets(shared, clock, lambda: watch.policy.budget_lease_share, ledger.spend, telemetry.budgets)
     return AllowingBudgets(leased, lambda: watch.policy.budget_allowance_nanousd, telemetry.budgets, clock)
 
 

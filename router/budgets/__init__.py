@@ -10,10 +10,12 @@ from router.budgets.terms import (
     BudgetWindow,
     Claim,
     Denial,
+    Expired,
     Grant,
     OpenHold,
     WhenExhausted,
     Window,
+    is_chain,
 )
 
 __all__ = [
@@ -24,8 +26,10 @@ __all__ = [
     "BudgetWindow",
     "Claim",
     "Denial",
+    "Expired",
     "Grant",
     "OpenHold",
     "WhenExhausted",
     "Window",
+    "is_chain",
 ]

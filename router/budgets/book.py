@@ -21,7 +21,7 @@ from router.budgets.transitions import ACCOUNT_KEPT_MS, Transitions, terms_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from router.budgets.terms import Balance, Claim, Denial, Grant, OpenHold
+    from router.budgets.terms import Balance, Claim, Denial, Expired, Grant, OpenHold
 
 CLOSED_MAX = 100_000
 EXPIRED_MAX = 100_000
@@ -81,14 +81,14 @@ class Book:
         self._state.void(self._time(now_ms), reservation_id)
         self._follow()
 
-    def expire(self, now_ms: int) -> tuple[str, ...]:
-        """Charge what is past its lease in full, forget what nobody can need; the ids in the order of their leases."""
+    def expire(self, now_ms: int) -> tuple[Expired, ...]:
+        """Charge what is past its lease in full, forget what nobody can need; in the order of the leases."""
         now_ms = self._time(now_ms)
         found = []
         while self._leases and self._leases[0][0] <= now_ms:
             _, reservation_id = heapq.heappop(self._leases)
-            if self._state.expire(now_ms, reservation_id):
-                found.append(reservation_id)
+            if (expired := self._state.expire(now_ms, reservation_id)) is not None:
+                found.append(expired)
         self._follow()
         self._forget(now_ms)
         return tuple(found)

@@ -14,6 +14,8 @@ BudgetScope: TypeAlias = Literal["all", "team", "project", "key", "session", "li
 WhenExhausted: TypeAlias = Literal["reject", "downgrade", "queue"]
 NOBODY = ""
 ENDLESS_MS = 2**53
+# No budget's name begins so. What leased calls cost a gateway stands in the ledger under accounts of its own.
+CHAIN_PREFIX = "~lease/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,18 @@ class Balance(NamedTuple):
     account: str
     settled_nanousd: int
     held_nanousd: int
+
+
+def is_chain(account: str) -> bool:
+    """Whether it is the account of a chain of leases (`router.stores.budgets.stranded`), and no budget's."""
+    return account.startswith(CHAIN_PREFIX)
+
+
+class Expired(NamedTuple):
+    """A reservation that its lease closed, and what that charged: all that was held."""
+
+    reservation_id: str
+    charged_nanousd: int
 
 
 class OpenHold(NamedTuple):

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from router.budgets.terms import ENDLESS_MS, NOBODY, Balance, Denial, Grant, Window
+from router.budgets.terms import ENDLESS_MS, NOBODY, Balance, Denial, Expired, Grant, Window
 from router.money import AMOUNT_NANOUSD_MAX
 
 if TYPE_CHECKING:
@@ -181,13 +181,13 @@ class Transitions:
         """Charge nothing; one that expired is corrected to that."""
         self._close(now_ms, reservation_id, 0, "voided")
 
-    def expire(self, now_ms: int, reservation_id: str) -> bool:
-        """Charge the whole hold where it is open and its lease has run out; whether that was so."""
+    def expire(self, now_ms: int, reservation_id: str) -> Expired | None:
+        """Charge the whole hold where it is open and its lease has run out; None where that is not so."""
         known = self.reservations.get(reservation_id)
         if known is None or known.state != "open" or known.lease_expires_ms > now_ms:
-            return False
+            return None
         self._close(now_ms, reservation_id, known.held_nanousd, "expired")
-        return True
+        return Expired(reservation_id, known.held_nanousd)
 
     def rebuild(self, now_ms: int, balances: Iterable[Balance], holds: Iterable[OpenHold]) -> None:
         """Raise settled money to what the balances say, and hold what is not known to be held."""

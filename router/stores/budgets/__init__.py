@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from router.budgets import Balance
+from router.budgets import Balance, is_chain
 from router.budgets.transitions import end_of
 from router.errors import BudgetStoreUnavailableError, ConfigError
 from router.stores import CLOCK, HOME, KNOWN, POSTGRES_SCHEMES, sqlite_path_of
@@ -57,8 +57,15 @@ async def open_budget_store(
     async def known() -> tuple[Sequence[Balance], Sequence[OpenHold]]:
         spends, holds = await ledger.standing()
         now_ms = clock.now_ms()
-        accounts = ((name, spend) for name, spend in spends.items() if end_of(name) > now_ms)
-        return [Balance(name, spend.settled_nanousd, 0) for name, spend in accounts], holds
+        balances = [
+            Balance(name, spend.settled_nanousd, 0)
+            for name, spend in spends.items()
+            if end_of(name) > now_ms and not is_chain(name)
+        ]
+        of_budgets = [
+            each._replace(accounts=tuple(name for name in each.accounts if not is_chain(name))) for each in holds
+        ]
+        return balances, of_budgets
 
     server = Server(redis_url)
     store = RedisBudgets(server, known=known)

@@ -18,7 +18,7 @@ from router.money import usd_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from router.budgets import Balance, Claim, Denial, OpenHold
+    from router.budgets import Balance, Claim, Denial, Expired, OpenHold
     from router.clock import Clock
     from router.ports import BudgetStore
 
@@ -111,7 +111,7 @@ class AllowingBudgets:
         if not self._ended(reservation_id, 0):
             await self._store.void(reservation_id)
 
-    async def expire(self) -> tuple[str, ...]:
+    async def expire(self) -> tuple[Expired, ...]:
         """Tell the store what was allowed without it, then charge what is past its lease."""
         await self._tell()
         found = await self._store.expire()

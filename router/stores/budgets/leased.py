@@ -9,7 +9,8 @@ Only claims that come again and again are leased, and only where a share of what
 several calls: near a limit, and for sessions, each call asks the store as it does without leases.
 
 A gateway that dies leaves its slices to their lease, by which they are charged in full: at most ``share`` of what was
-left, for each set of claims, until the window ends. Before a slice is let go the store is asked whether it knows it.
+left, for each set of claims. Whoever sees that corrects it soon after to what the ledger says that their calls cost
+(`router.stores.budgets.stranded`). Before a slice is let go the store is asked whether it knows it.
 One that lost its memory does not: then the slice is void, and each call of it is closed under its own id, under which
 the ledger told the store of it (docs/decisions/0007). That waits longer than a slice is valid, so no grant is untold.
 """
@@ -17,26 +18,27 @@ the ledger told the store of it (docs/decisions/0007). That waits longer than a 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import secrets
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
 
-from router.budgets import Denial, Grant
+from router.budgets import Denial, Expired, Grant
 from router.budgets.terms import NOBODY
 from router.budgets.transitions import require_amounts
-from router.errors import BudgetStoreUnavailableError
-from router.stores.budgets.slices import Call, Demand, Slice
+from router.errors import BudgetStoreUnavailableError, StoreError
+from router.money import usd_of
+from router.stores.budgets.slices import Call, Demand, Demands, Slice
+from router.stores.budgets.stranded import Stranded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from router.budgets import Balance, Claim, OpenHold
     from router.clock import Clock
+    from router.ledger import Spend
     from router.ports import BudgetStore
-
-    Key: TypeAlias = tuple[Claim, ...]
+    from router.stores.budgets.slices import Key
 
 log = logging.getLogger("tollgate")
 
@@ -45,10 +47,9 @@ VALID_S = 1.5
 SWEEP_S = 0.5
 SLICE_LEASE_MS = 60_000
 RENEW_S = 20.0
-# So many calls within so many seconds make claims worth leasing; a slice is never for more calls than this.
-CALLS_MIN, CALLS_WITHIN_S, CALLS_MAX = 3, 2.0, 200
+# So many calls within two seconds make claims worth leasing; a slice is never for more calls than this.
+CALLS_MIN, CALLS_MAX = 3, 200
 WORTH_CALLS = 2
-KEYS_MAX = 10_000
 CLOSED_MAX = 100_000
 
 
@@ -67,19 +68,23 @@ class LeaseObserver(Protocol):
 class LeasedBudgets:
     """Implements router.ports.BudgetStore over a shared one. ``share`` says how much of what is left a slice may be.
 
-    ``share`` is asked for at every slice; with 0 every call goes to the store.
+    ``share`` is asked for at every slice; with 0 every call goes to the store. ``spend`` is the ledger's.
     """
 
     def __init__(
-        self, store: BudgetStore, clock: Clock, share: Callable[[], float], observer: LeaseObserver | None = None
+        self,
+        store: BudgetStore,
+        clock: Clock,
+        share: Callable[[], float],
+        spend: Callable[[Sequence[str]], Awaitable[Mapping[str, Spend]]],
+        observer: LeaseObserver | None = None,
     ) -> None:
         self._store = store
         self._observer = observer
         self._clock = clock
         self._share = share
-        self._origin = secrets.token_hex(6)
-        self._numbers = itertools.count(1)
-        self._demand: OrderedDict[Key, Demand] = OrderedDict()
+        self._stranded = Stranded(store, spend, clock)
+        self._demands = Demands()
         self._calls: dict[str, Call] = {}
         self._closed: OrderedDict[str, Grant] = OrderedDict()
         self._direct: OrderedDict[str, None] = OrderedDict()
@@ -100,7 +105,7 @@ class LeasedBudgets:
             return self._closed[reservation_id] if known is None else known.grant
         demand: Demand | None = None
         if self._share() > 0 and reservation_id not in self._direct:
-            demand = self._demanded(tuple(claims))
+            demand = self._demands.asked(tuple(claims), self._clock.monotonic_s())
             if self._is_serving(demand.slice, most_nanousd) or await self._rolled(
                 tuple(claims), demand, least_nanousd, most_nanousd
             ):
@@ -127,7 +132,7 @@ class LeasedBudgets:
         if not (self._is_fresh(call.slice) and call.slice.room_nanousd >= extra_nanousd):
             async with call.slice.lock:  # so that it is not taken along to another slice meanwhile
                 mine = call.slice
-                answer = await self._store.extend(mine.name, extra_nanousd, lease_ms=SLICE_LEASE_MS)
+                answer = await self._store.extend(str(mine.name), extra_nanousd, lease_ms=SLICE_LEASE_MS)
                 if isinstance(answer, Denial):
                     return answer
                 mine.held_nanousd += extra_nanousd
@@ -146,19 +151,30 @@ class LeasedBudgets:
         if not self._ended(reservation_id, 0):
             await self._store.void(reservation_id)
 
-    async def expire(self) -> tuple[str, ...]:
-        """Charge what is past its lease in full, here and in the store."""
+    async def expire(self) -> tuple[Expired, ...]:
+        """Charge what is past its lease in full, here and in the store; give back what dead gateways did not spend."""
         now_ms = self._clock.now_ms()
-        due = [name for name, call in self._calls.items() if call.lease_expires_ms <= now_ms]
-        for name in due:
-            self._ended(name, self._calls[name].held_nanousd)
-        return (*due, *await self._store.expire())
+        due = [
+            Expired(name, call.held_nanousd) for name, call in self._calls.items() if call.lease_expires_ms <= now_ms
+        ]
+        for each in due:
+            self._ended(each.reservation_id, each.charged_nanousd)
+        expired = await self._store.expire()
+        self._stranded.note(expired, self._untold)
+        try:
+            returned_nanousd = await self._stranded.give_back()
+        except StoreError as error:
+            log.warning("leases of others not given back", extra={"fields": {"error_code": error.code}})
+        else:
+            if returned_nanousd:
+                log.warning("leases of others given back", extra={"fields": {"usd": usd_of(returned_nanousd)}})
+        return (*due, *expired)
 
     async def balances(self, claims: Sequence[Claim]) -> tuple[Balance, ...]:
         """As the store has them, but what a slice of this gateway has spent as settled, and what it keeps as free."""
         spent: dict[str, int] = {}
         kept: dict[str, int] = {}
-        for each in self._slices():
+        for each in self._demands.slices():
             for account in each.accounts:
                 spent[account] = spent.get(account, 0) + each.spent_nanousd
                 kept[account] = kept.get(account, 0) + each.held_nanousd - each.open_nanousd
@@ -180,9 +196,8 @@ class LeasedBudgets:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
-        for demand in self._demand.values():
-            if demand.slice is not None:
-                self._untold[demand.slice.name] = demand.slice.spent_nanousd + demand.slice.open_nanousd
+        for mine in self._demands.slices():
+            self._untold[str(mine.name)] = mine.spent_nanousd + mine.open_nanousd
         try:
             await self._tell()
         except BudgetStoreUnavailableError:
@@ -194,7 +209,7 @@ class LeasedBudgets:
     def _granted(self, mine: Slice, reservation_id: str, most_nanousd: int, lease_ms: int) -> Grant:
         held = min(most_nanousd, mine.room_nanousd)
         left = None if mine.headroom_nanousd is None else mine.headroom_nanousd + mine.room_nanousd - held
-        grant = Grant(reservation_id, held, mine.accounts, left, mine.over)
+        grant = Grant(reservation_id, held, (*mine.accounts, mine.name.account), left, mine.over)
         call = Call(mine, grant, held, self._clock.now_ms() + lease_ms)
         mine.open[reservation_id] = self._calls[reservation_id] = call
         if self._observer is not None:
@@ -217,21 +232,6 @@ class LeasedBudgets:
         return True
 
     # --- slices ------------------------------------------------------------------------------------------------------
-
-    def _demanded(self, key: Key) -> Demand:
-        now_s = self._clock.monotonic_s()
-        demand = self._demand.get(key)
-        if demand is None:
-            demand = self._demand[key] = Demand(now_s)
-            if len(self._demand) > KEYS_MAX:
-                oldest = next((each for each, other in self._demand.items() if other.slice is None), None)
-                if oldest is not None:
-                    del self._demand[oldest]
-        self._demand.move_to_end(key)
-        if now_s - demand.since_s > CALLS_WITHIN_S:
-            demand.since_s, demand.calls = now_s, 0
-        demand.calls += 1
-        return demand
 
     def _is_fresh(self, mine: Slice) -> bool:
         return self._clock.monotonic_s() - mine.asked_s < VALID_S
@@ -264,19 +264,19 @@ class LeasedBudgets:
     async def _roll(self, key: Key, demand: Demand, wanted_nanousd: int, least_nanousd: int) -> bool:
         """Hold a new slice that takes the open calls along, then settle the old one; under the demand's lock."""
         old = await self._known(demand)
-        carried = 0 if old is None else old.open_nanousd
+        carried, spent, ended = (0, 0, 0) if old is None else (old.open_nanousd, old.spent_nanousd, len(old.ended))
         asked_s = self._clock.monotonic_s()
-        name = f"lease-{self._origin}-{next(self._numbers)}"
+        name = self._demands.next_name(demand)
         try:
             answer = await self._store.reserve(
-                name,
+                str(name),
                 key,
                 least_nanousd=carried + least_nanousd,
                 most_nanousd=carried + wanted_nanousd,
                 lease_ms=SLICE_LEASE_MS,
             )
         except (BudgetStoreUnavailableError, asyncio.CancelledError):
-            self._doubtful[name] = key  # it may have been held although its answer never came
+            self._doubtful[str(name)] = key  # it may have been held although its answer never came
             raise
         if isinstance(answer, Denial):
             return False
@@ -285,41 +285,47 @@ class LeasedBudgets:
             demand.lock,
         )  # fmt: skip
         demand.headroom_nanousd, demand.is_known = answer.headroom_nanousd, True
-        if old is not None and old.open_nanousd > new.held_nanousd:
+        if old is not None and old.open_nanousd + old.spent_nanousd - spent > new.held_nanousd:
             # Calls were extended meanwhile past what was asked for them.
-            self._untold[name] = 0
+            self._untold[str(name)] = 0
             return False
-        demand.slice = new
         if old is not None:
-            self._moved(old, new)
+            # The old one cost what the new one's name says: what ended since then is charged to the new one.
+            new.spent_nanousd = old.spent_nanousd - spent
+            new.ended = dict(islice(old.ended.items(), ended, None))
+            self._let_go(demand, old, spent)
+            for call_id, call in old.open.items():
+                call.slice = new
+                new.open[call_id] = call
+            old.open = {}
+        demand.slice = new
         return new.room_nanousd >= least_nanousd
 
-    def _moved(self, old: Slice, new: Slice) -> None:
-        for name, call in old.open.items():
-            call.slice = new
-            new.open[name] = call
-        old.open = {}
-        self._untold[old.name] = old.spent_nanousd
+    def _let_go(self, demand: Demand, mine: Slice, spent_nanousd: int) -> None:
+        """The slice serves no more, and is soon settled at what was spent of it."""
+        demand.slice = None
+        demand.settled_nanousd += spent_nanousd
+        self._untold[str(mine.name)] = spent_nanousd
 
     async def _known(self, demand: Demand) -> Slice | None:
         """The slice, if the store still knows it; under the demand's lock.
 
-        Calls of one that it does not know are closed under their own ids from now on. Those that ended before anybody
-        noticed may have been told to the store as still open: they are closed there too.
+        Calls of one that it does not know, or has closed, are closed under their own ids from now on. Those that ended
+        before anybody noticed may have been told to the store as still open: they are closed there too.
         """
         mine = demand.slice
         if mine is None:
             return None
-        answer = await self._store.extend(mine.name, 0, lease_ms=SLICE_LEASE_MS)
+        answer = await self._store.extend(str(mine.name), 0, lease_ms=SLICE_LEASE_MS)
         mine.renewed_s = self._clock.monotonic_s()
         if not isinstance(answer, Denial) or answer.budget != NOBODY:
             return mine
-        mine.is_void, demand.slice = True, None
+        mine.is_void = True
+        self._demands.begin_anew(demand)
         self._untold.update(mine.ended)
+        # Where its lease charged it in full, since the store could not be asked for too long, this corrects it.
+        self._untold[str(mine.name)] = mine.spent_nanousd + mine.open_nanousd
         return None
-
-    def _slices(self) -> list[Slice]:
-        return [each.slice for each in self._demand.values() if each.slice is not None]
 
     # --- what goes back ----------------------------------------------------------------------------------------------
 
@@ -346,7 +352,7 @@ class LeasedBudgets:
     async def sweep(self) -> None:
         """Tell the store what slices cost, give back what nobody uses, and renew what is still in use."""
         await self._tell()
-        for key, demand in tuple(self._demand.items()):
+        for key, demand in self._demands.items():
             mine = demand.slice
             if mine is None or self._is_fresh(mine):
                 continue
@@ -355,7 +361,7 @@ class LeasedBudgets:
                     await self._shrunk(key, demand, mine)
         await self._tell()
         if self._observer is not None:
-            self._observer.budget_leased(sum(each.room_nanousd for each in self._slices()))
+            self._observer.budget_leased(sum(each.room_nanousd for each in self._demands.slices()))
 
     async def _shrunk(self, key: Key, demand: Demand, mine: Slice) -> None:
         if mine.open and mine.room_nanousd > 0:
@@ -363,8 +369,7 @@ class LeasedBudgets:
         elif not mine.open:
             known = await self._known(demand)
             if known is not None and not known.open:
-                demand.slice = None
-                self._untold[known.name] = known.spent_nanousd
+                self._let_go(demand, known, known.spent_nanousd)
         elif self._clock.monotonic_s() - mine.renewed_s >= RENEW_S:
             await self._known(demand)
 

@@ -10,7 +10,7 @@ from router.budgets.transitions import require_amounts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from router.budgets import Balance, Claim, Denial, Grant, OpenHold
+    from router.budgets import Balance, Claim, Denial, Expired, Grant, OpenHold
     from router.clock import Clock
 
 
@@ -48,7 +48,7 @@ class MemoryBudgets:
         """Give all of it back."""
         self.book.void(self._clock.now_ms(), reservation_id)
 
-    async def expire(self) -> tuple[str, ...]:
+    async def expire(self) -> tuple[Expired, ...]:
         """Charge every hold whose lease has run out in full."""
         return self.book.expire(self._clock.now_ms())
 

@@ -17,7 +17,7 @@ from importlib.resources import files
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from router.budgets import Balance, Denial, Grant
+from router.budgets import Balance, Denial, Expired, Grant
 from router.budgets.transitions import end_of, require_amounts
 from router.errors import BudgetStoreUnavailableError, RouterError
 from router.stores.redis import ANSWER_S, REDIS_ERRORS
@@ -110,11 +110,12 @@ class RedisBudgets:
         """Give all of it back."""
         await self._run("close", (reservation_id, 0, "voided"))
 
-    async def expire(self) -> tuple[str, ...]:
+    async def expire(self) -> tuple[Expired, ...]:
         """Charge every hold whose lease has run out in full."""
-        found: list[str] = []
+        found: list[Expired] = []
         while True:
-            batch = [each.decode() for each in (await self._run("expire", (EXPIRED_AT_ONCE,)))[1:]]
+            words = iter((await self._run("expire", (EXPIRED_AT_ONCE,)))[1:])
+            batch = [Expired(name.decode(), int(charged)) for name, charged in zip(words, words, strict=True)]
             found += batch
             if len(batch) < EXPIRED_AT_ONCE:
                 return tuple(found)

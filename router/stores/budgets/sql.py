@@ -12,7 +12,7 @@ from router.stores.budgets.sql_commands import EXPIRE_MAX, Command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from router.budgets import Balance, Claim, Denial, Grant, OpenHold
+    from router.budgets import Balance, Claim, Denial, Expired, Grant, OpenHold
 
 ANSWER_S = 6.0
 STOPPED = "its writer has stopped"
@@ -79,11 +79,11 @@ class SqlBudgets:
         """Give all of it back."""
         await self._ask(Command("void", reservation_id))
 
-    async def expire(self) -> tuple[str, ...]:
+    async def expire(self) -> tuple[Expired, ...]:
         """Charge every hold whose lease has run out in full, some hundred at a time."""
-        found: tuple[str, ...] = ()
+        found: tuple[Expired, ...] = ()
         while True:
-            some: tuple[str, ...] = await self._ask(Command("expire"))
+            some: tuple[Expired, ...] = await self._ask(Command("expire"))
             found += some
             if len(some) < EXPIRE_MAX:
                 return found

@@ -110,7 +110,8 @@ def apply(command: Command, state: Transitions, now_ms: int) -> None:
             state.rebuild(now_ms, command.balances, command.holds)
         case "expire":
             due = sorted(state.reservations, key=lambda each: state.reservations[each].lease_expires_ms)
-            command.answer = tuple(each for each in due if state.expire(now_ms, each))
+            expired = [state.expire(now_ms, each) for each in due]
+            command.answer = tuple(each for each in expired if each is not None)
 
 
 # --- rows, in the order of the schema's columns ---------------------------------------------------------------------

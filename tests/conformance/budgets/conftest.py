@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conformance.budgets.lessees import Asked
 from tests.conformance.budgets.stands import STANDS, Stand
 from tests.lines import StillClock
 
@@ -45,4 +46,11 @@ async def other(stand: Stand, store: BudgetStore) -> AsyncIterator[BudgetStore]:
         return
     opened = await stand.open()
     yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def shared(stand: Stand) -> AsyncIterator[Asked]:
+    opened = await stand.open()
+    yield Asked(opened)
     await opened.aclose()

@@ -53,6 +53,11 @@ def _postgres(request: pytest.FixtureRequest, folder: Path, clock: StillClock) -
     return Stand(lambda: open_budgets(url, clock=clock), clock)
 
 
+async def ids_expired(store: BudgetStore) -> tuple[str, ...]:
+    """Which reservations have run out."""
+    return tuple(each.reservation_id for each in await store.expire())
+
+
 async def nothing() -> tuple[tuple[()], tuple[()]]:
     """What a ledger without lines knows."""
     return (), ()

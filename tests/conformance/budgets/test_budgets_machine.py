@@ -182,11 +182,13 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @rule(which=GATEWAYS)
     def expire(self, which: int) -> None:
-        found = {name for name in self.runner.run(self.stores[which].expire()) if name.startswith(self.token)}
+        expired = self.runner.run(self.stores[which].expire())
+        found = {name: charged for name, charged in expired if name.startswith(self.token)}
         opened = {name: each for name, each in self.model.held.items() if each.state == "open"}
-        assert found >= {name for name, each in opened.items() if each.lease_until_ms <= self.clock.time_ms}
-        assert found <= {name for name, each in opened.items() if each.lease_from_ms <= self.high_ms}
-        for name in found:
+        assert found.keys() >= {name for name, each in opened.items() if each.lease_until_ms <= self.clock.time_ms}
+        assert found.keys() <= {name for name, each in opened.items() if each.lease_from_ms <= self.high_ms}
+        for name, charged in found.items():
+            assert charged == opened[name].amount
             self.model.close(name, "expired", opened[name].amount, self.clock.time_ms)
         self.moments.add(self.clock.time_ms)
 

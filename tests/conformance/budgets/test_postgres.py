@@ -15,7 +15,7 @@ from router.budgets.windows import windows_around
 from router.clock import SystemClock
 from router.errors import BudgetStoreUnavailableError, ConfigError
 from router.stores.budgets import open_budgets, sql_postgres
-from tests.conformance.budgets.stands import LEASE_MS, claim_of
+from tests.conformance.budgets.stands import LEASE_MS, claim_of, ids_expired
 from tests.lines import StillClock
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ async def test_the_databases_clock_picks_the_window_and_ends_leases(postgres_url
     async with asyncio.timeout(10):
         found: set[str] = set()
         while found != {"a-1", "a-2"}:
-            found.update(await store.expire())
+            found.update(await ids_expired(store))
     await store.aclose()
 
 

@@ -73,7 +73,7 @@ async def test_processes_never_spend_more_than_the_limit(
     assert settled <= LIMIT
     if is_one_killed:
         assert settled >= charged
-        assert all(each.startswith("0-") for each in expired)
+        assert all(each.reservation_id.startswith("0-") for each in expired)
     else:
         assert (settled, expired) == (charged, ())
         assert settled >= LIMIT * 0.9, "and most of it was usable"

@@ -5,26 +5,31 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis import Redis
 
 from benchmarks.redis_server import RedisServer
-from router.budgets import Balance, Denial, Grant, OpenHold
+from router.budgets import Balance, Claim, Denial, Grant, OpenHold
+from router.budgets.terms import CHAIN_PREFIX
 from router.errors import BudgetStoreUnavailableError, ConfigError
 from router.money import AMOUNT_NANOUSD_MAX
+from router.stores.budgets import open_budget_store
 from router.stores.budgets.memory import MemoryBudgets
 from router.stores.budgets.redis import RedisBudgets
+from router.stores.budgets.stranded import SliceName
+from router.stores.memory import MemoryLedger
 from router.stores.redis import ANSWER_S, CONNECT_S, Server
-from tests.conformance.budgets.stands import LEASE_MS, claim_of, nothing
-from tests.lines import START_MS, StillClock
+from tests.conformance.budgets.stands import ENDLESS, LEASE_MS, claim_of, ids_expired, nothing
+from tests.lines import START_MS, StillClock, intent_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
-
-    from router.budgets import Claim
+    from pathlib import Path
 
 BOUND_S = CONNECT_S + ANSWER_S + 2.0
 
@@ -173,7 +178,7 @@ async def test_time_is_the_servers(server: RedisServer) -> None:
     claim = claim_of(100)
     await store.reserve("a-1", (claim,), least_nanousd=1, most_nanousd=10, lease_ms=20)
     await asyncio.sleep(0.1)
-    assert await store.expire() == ("a-1",)
+    assert await ids_expired(store) == ("a-1",)
     await store.aclose()
 
 
@@ -254,3 +259,23 @@ async def test_nobody_there_is_said_in_bounded_time() -> None:
     with pytest.raises(BudgetStoreUnavailableError, match=r"127\.0\.0\.1:9 does not answer"):
         await gone.require_sound()
     await gone.aclose()
+
+
+async def test_what_leases_cost_is_an_account_of_the_ledgers_and_no_budgets(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    ledger, claim = MemoryLedger(), Claim("company", "", 100, True, (ENDLESS,))
+    account, chain = claim.account(ENDLESS), SliceName("ab12", 1, 2, 0).account
+    await ledger.append(intent_line("d1", accounts=(account, chain), hold_nanousd=30))
+    store = await open_budget_store(server.url, None, ledger, home=tmp_path)
+    async with asyncio.timeout(10):
+        while True:
+            with suppress(BudgetStoreUnavailableError):
+                ((_, settled, reserved),) = await store.balances([claim])
+                break
+            await asyncio.sleep(0.05)
+    assert (settled, reserved) == (0, 30)
+    names = Redis.from_url(server.url).keys("*")
+    assert any(b"d1-1" in name for name in names)
+    assert not any(CHAIN_PREFIX.encode() in name for name in names)
+    await store.aclose()
