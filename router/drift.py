@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import log
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ PROMPTS_MAX: Final = 500
 # An alarm ends this far below the limit, so that it does not come and go.
 CALM_SHARE: Final = 0.8
 SMOOTHING: Final = 0.5
+NO_RULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
 
 
 class Drift(NamedTuple):
@@ -75,21 +77,19 @@ def drift_of(complexity: Sequence[float], calibration: Calibration, *, was_over:
 
 
 def drifts_of(
-    rows: Iterable[RequestRow], calibrations: Calibrations, quality_revision: str, before: Mapping[Match, Drift]
+    rows: Iterable[RequestRow],
+    calibrations: Calibrations,
+    quality_revision: str,
+    before: Mapping[Match, Drift],
+    rules: Mapping[str, tuple[str, ...]] = NO_RULES,
 ) -> dict[Match, Drift]:
-    """The drift of each calibrated workload, from requests newest first.
-
-    A request's row does not say which rules matched, so a rule's workload is not watched, nor is, beside one, the
-    workload of all the rest.
-    """
-    watched = {match for match, each in calibrations.by_match.items() if each.complexity_cuts and match.kind != "rule"}
-    if any(match.kind == "rule" for match in calibrations.by_match):
-        watched = {match for match in watched if match.kind != "all"}
+    """The drift of each calibrated workload, from requests newest first; ``rules`` are those that each matched."""
+    watched = {match for match, each in calibrations.by_match.items() if each.complexity_cuts}
     seen: dict[Match, list[float]] = {match: [] for match in watched}
     for row in rows:
         if row.complexity is None or row.arm != "routed" or row.quality_revision != quality_revision:
             continue
-        found = calibrations.find(row.key_id, row.team, row.tags, ())
+        found = calibrations.find(row.key_id, row.team, row.tags, rules.get(row.decision_id, ()))
         if found is not None and found.match in seen and len(seen[found.match]) < PROMPTS_MAX:
             seen[found.match].append(row.complexity)
     drifts: dict[Match, Drift] = {}

@@ -167,6 +167,10 @@ class Ledger(Protocol):
         """
         ...
 
+    async def rules_matched(self, decision_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The policy's rules that each of these requests matched, by its receipt; none of the others."""
+        ...
+
     async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:
         """The decision id that this key was used for, if any."""
         ...

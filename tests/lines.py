@@ -57,6 +57,7 @@ def intent_line(decision_id: str = "d1", attempt: int = 1, *, time_ms: int = STA
     accounts = changes.pop("accounts", ())
     lease_ms = changes.pop("lease_ms", LEASE_MS)
     model = changes.pop("model", "haiku")
+    receipt = changes.pop("receipt", {"model": model, "features": {"bytes": 12.5}})
     return Intent(
         subject=subject_line(decision_id, **changes),
         attempt=attempt,
@@ -65,7 +66,7 @@ def intent_line(decision_id: str = "d1", attempt: int = 1, *, time_ms: int = STA
         vendor="anthropic",
         hold_nanousd=hold,
         lease_expires_ms=time_ms + lease_ms,
-        receipt={"model": model, "features": {"bytes": 12.5}} if attempt == 1 else None,
+        receipt=receipt if attempt == 1 else None,
         accounts=accounts,
     )
 

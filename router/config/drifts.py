@@ -95,7 +95,10 @@ class DriftWatch:
             now_ms = self._clock.now_ms()
             query = RequestQuery(from_ms=now_ms - WEEK_MS, to_ms=now_ms + 1)
             rows = [row async for row in self._ledger.requests(query, limit=ROWS_MAX, newest_first=True)]
-        self.drifts = drifts_of(rows, calibrations, self._revision, before)
+        rules: Mapping[str, tuple[str, ...]] = {}
+        if any(match.kind == "rule" for match in calibrations.by_match):
+            rules = await self._ledger.rules_matched([row.decision_id for row in rows])
+        self.drifts = drifts_of(rows, calibrations, self._revision, before, rules)
         if self.drifts != before:
             try:
                 await asyncio.to_thread(write_drifts, self._home, self.drifts)

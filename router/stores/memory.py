@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from router.budgets import OpenHold
-from router.ledger import ContextUse, Feedback, Folio, GuardTrip, RequestTotals, Spend
+from router.ledger import ContextUse, Feedback, Folio, GuardTrip, Intent, RequestTotals, Spend
 from router.stores.encoding import encode_line
 from router.stores.grouping import dearest_of, group_value_of, in_order, require_groups
 
@@ -128,6 +128,19 @@ class MemoryLedger:
             row = self._folios[decision_id].row()
             assert row is not None
             yield row, tuple(self._lines[decision_id])
+
+    async def rules_matched(self, decision_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The policy's rules that each of these requests matched."""
+        receipts = {
+            decision_id: line.receipt
+            for decision_id in decision_ids
+            for line in self._lines.get(decision_id, ())
+            if isinstance(line, Intent) and line.receipt is not None
+        }
+        found = {decision_id: receipt.get("rules") for decision_id, receipt in receipts.items()}
+        return {
+            name: tuple(map(str, rules)) for name, rules in found.items() if isinstance(rules, list | tuple) and rules
+        }
 
     async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:
         """The newest decision for this key that was neither refused nor failed."""

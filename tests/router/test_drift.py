@@ -95,12 +95,20 @@ def test_an_alarm_stays_until_it_is_clearly_over() -> None:
     assert not found(rows, mine, before=before._replace(calibration="clauses@1")).is_over  # type: ignore[union-attr]
 
 
-def test_a_rules_workload_is_not_watched_nor_is_the_rest_beside_it() -> None:
-    rule, rest, team = calibration_of(Match("rule", "r")), calibration_of(Match("all")), calibration_of()
-    rows = rows_of([0.95] * 300) + rows_of([0.95] * 300, team="other")
-    both = Calibrations({each.match: each for each in (rule, rest, team)})
-    assert set(drifts_of(rows, both, "quality", {})) == {team.match}
-    assert set(drifts_of(rows, Calibrations({rest.match: rest}), "quality", {})) == {rest.match}
+def test_a_rules_workload_is_told_from_the_rest_by_the_rules_that_each_request_matched() -> None:
+    rule, rest = calibration_of(Match("rule", "r")), calibration_of(Match("all"))
+    both = Calibrations({each.match: each for each in (rule, rest)})
+    calm, odd = RANDOM.beta(2, 5, 300), [0.95] * 300
+    rows = [
+        row._replace(decision_id=f"d{index}")
+        for index, row in enumerate(rows_of(odd, team="other") + rows_of(calm, team="other"))
+    ]
+    matched = {f"d{index}": ("another", "r") for index in range(300)}
+    drifts = drifts_of(rows, both, "quality", {}, matched)
+    assert drifts[rule.match].is_over
+    assert not drifts[rest.match].is_over
+    assert drifts[rule.match].prompts == drifts[rest.match].prompts == 300
+    assert set(drifts_of(rows, both, "quality", {})) == {rest.match}, "what matched no rule is no rule's"
 
 
 def test_what_was_said_of_another_version_counts_for_nothing() -> None:

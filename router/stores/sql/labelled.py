@@ -1,18 +1,21 @@
-"""Reading the requests that somebody, or a check of the cascade, judged."""
+"""Reading the requests that somebody, or a check of the cascade, judged, and the rules that requests matched."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from router.errors import LedgerUnavailableError
 from router.stores.encoding import decode_line
 from router.stores.sql.statements import ROW_NAMES, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from router.ledger import Line, RequestRow
     from router.stores.sql.reads import Reads
+    from router.stores.sql.schema import Dialect
 
 PAGE = 200
 # A request with one attempt has no answer that was passed over; among the others most were retried, and are few.
@@ -22,6 +25,12 @@ JUDGED = (
     " UNION ALL SELECT decision_id, time_ms FROM requests WHERE attempts > 1 AND time_ms >= ? AND time_ms < ?"
     ") AS judged GROUP BY decision_id ORDER BY moment DESC, decision_id DESC LIMIT ?"
 )
+
+# The database looks into the receipt: of its four kilobytes only the names of rules are wanted.
+RULES: Mapping[Dialect, str] = {
+    "sqlite": "json_extract(CAST(payload AS TEXT), '$.receipt.rules')",
+    "postgresql": "(convert_from(payload, 'UTF8')::json #> '{receipt,rules}')::text",
+}
 
 
 async def labelled_in(
@@ -49,3 +58,20 @@ async def labelled_in(
             except (ValueError, KeyError, TypeError) as error:
                 raise LedgerUnavailableError("a stored line cannot be read: run `tollgate ledger verify`") from error
             yield by_id[decision_id], decoded
+
+
+async def rules_matched_by(
+    reads: Reads, dialect: Dialect, decision_ids: Sequence[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """The names of the rules by decision, page by page; none of a decision that matched none."""
+    found: dict[str, tuple[str, ...]] = {}
+    for start in range(0, len(decision_ids), PAGE):
+        ids = decision_ids[start : start + PAGE]
+        marks = ", ".join("?" * len(ids))
+        rows = await reads.fetch(
+            f"SELECT decision_id, {RULES[dialect]} FROM ledger_lines"  # noqa: S608 - names are ours
+            f" WHERE decision_id IN ({marks}) AND kind = 'intent' AND attempt = 1",
+            *ids,
+        )
+        found |= {decision_id: tuple(orjson.loads(names)) for decision_id, names in rows if names not in (None, "[]")}
+    return found

@@ -12,7 +12,7 @@ from router.errors import LedgerUnavailableError
 from router.ledger import ContextUse, GuardTrip, Intent, RequestTotals, Spend
 from router.stores.encoding import decode_line, encode_line
 from router.stores.grouping import COLUMN_OF_GROUP, MOMENTS, TAG_PREFIX, in_order, require_groups
-from router.stores.sql.labelled import labelled_in
+from router.stores.sql.labelled import labelled_in, rules_matched_by
 from router.stores.sql.posting import Entry
 from router.stores.sql.statements import (
     DUE_MAX,
@@ -291,6 +291,11 @@ class SqlLedger:
         await self._caught_up()
         async for found in labelled_in(self.reads, from_ms, to_ms, limit):
             yield found
+
+    async def rules_matched(self, decision_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The policy's rules that each of these requests matched."""
+        await self._caught_up()
+        return await rules_matched_by(self.reads, self.dialect, decision_ids)
 
     async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:
         """The newest decision for this key that was neither refused nor failed."""

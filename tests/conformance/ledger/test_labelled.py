@@ -44,3 +44,15 @@ async def test_more_than_a_page(ledger: Ledger) -> None:
     for number in range(230):
         await ledger.append(intent_line(f"d{number:03d}"), Feedback(f"d{number:03d}", START_MS + number, 1.0, "user"))
     assert await judged(ledger, limit=225) == [f"d{number:03d}" for number in range(229, 4, -1)]
+
+
+async def test_the_rules_that_requests_matched_are_told_by_their_receipts(ledger: Ledger) -> None:
+    for number in range(230):
+        receipt = {"rules": [f"rule {number}", 'with "quotes" und \u00e4']} if number % 2 else {"rules": []}
+        await ledger.append(intent_line(f"d{number:03d}", receipt=receipt), intent_line(f"d{number:03d}", 2))
+    await ledger.append(intent_line("bare", receipt=None))
+    found = await ledger.rules_matched([f"d{number:03d}" for number in range(230)] + ["bare", "unknown"])
+    assert found == {
+        f"d{number:03d}": (f"rule {number}", 'with "quotes" und \u00e4') for number in range(230) if number % 2
+    }
+    assert await ledger.rules_matched([]) == {}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from router.calibration import Calibrations
+from router.calibration import Calibrations, Match
 from router.config.drifts import NAME, DriftWatch, read_drifts
 from router.stores.memory import MemoryLedger
 from tests.lines import START_MS, StillClock, intent_line, settlement_line
@@ -45,6 +45,20 @@ async def test_other_prompts_are_noticed_told_and_kept(tmp_path: Path, caplog: p
     await filled(ledger, np.random.default_rng(4).beta(2, 5, 500), "c", START_MS + 1500)
     assert await watch.look_once(KNOWN) is True
     assert not watch.drifts[MINE.match].is_over
+
+
+async def test_a_rules_workload_is_watched_by_what_receipts_say_of_its_requests(tmp_path: Path) -> None:
+    ledger, rule = MemoryLedger(), calibration_of(Match("rule", "contracts"))
+    for index in range(300):
+        receipt = {"rules": ("contracts",)} if index % 2 else {"rules": ()}
+        await ledger.append(intent_line(f"a{index}", complexity=0.97, receipt=receipt), settlement_line(f"a{index}"))
+    watch = DriftWatch(tmp_path, ledger, StillClock(), "quality")
+    assert await watch.look_once(Calibrations({rule.match: rule})) is False, "150 are too few"
+    for index in range(300, 400):
+        receipt = {"rules": ("contracts",)}
+        await ledger.append(intent_line(f"a{index}", complexity=0.97, receipt=receipt), settlement_line(f"a{index}"))
+    assert await watch.look_once(Calibrations({rule.match: rule})) is True
+    assert watch.drifts[rule.match].prompts == 250
 
 
 async def test_without_calibrations_nothing_is_read_and_nothing_known(tmp_path: Path) -> None:
