@@ -97,6 +97,7 @@ class Hold:
     cover: Cover | None = None
     first_byte_ms: int | None = None
     vendor_id: str | None = None
+    marks: tuple[float, ...] | None = None
     settlement: Settlement | None = field(default=None, init=False)
 
     @property
@@ -235,6 +236,7 @@ class Hold:
             vendor_id=self.vendor_id,
             finish_reason=finish_reason,
             budget_nanousd=most_nanousd_of(model, self._expected(), seen) if is_bounded else None,
+            marks=self.marks,
         )
         self.settlement = settlement
         account = self.account

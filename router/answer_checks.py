@@ -55,13 +55,27 @@ PLAIN_MARKS = str.maketrans({"\u2019": "'", "\uff0c": ","})
 REFUSAL = re.compile("|".join(f"(?:{each})" for each in REFUSALS), re.IGNORECASE)
 
 
-def failed_check(reply: Reply, request: Request, verify: Iterable[Check], confidence_min: float = 0.0) -> Check | None:
+def failed_check(
+    reply: Reply,
+    request: Request,
+    verify: Iterable[Check],
+    confidence_min: float = 0.0,
+    *,
+    is_doubted: bool = False,
+) -> Check | None:
     """The first of the named checks that the answer fails; None where it passes them all.
 
-    ``agreement`` needs a second answer (`router.agreement`) and is not among them.
+    ``is_doubted`` is what `router.verifier` says of it. ``agreement`` needs a second answer (`router.agreement`) and is
+    not among them.
     """
     for name in verify:
-        if is_unsure(reply, confidence_min) if name == "logprobs" else name in CHECKS and CHECKS[name](reply, request):
+        if name == "logprobs":
+            is_failed = is_unsure(reply, confidence_min)
+        elif name == "verifier":
+            is_failed = is_doubted
+        else:
+            is_failed = name in CHECKS and CHECKS[name](reply, request)
+        if is_failed:
             return name
     return None
 

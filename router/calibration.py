@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from router.verifier import Verifier
 
 Promise: TypeAlias = Literal["shipped", "calibrated", "none"]
 MatchKind: TypeAlias = Literal["key", "team", "tag", "rule", "all"]
@@ -87,7 +88,8 @@ class Adjustment:
 
     ``shifts``: log-odds on top of the calibration's, by ``provider_model``. ``alarm`` says in words why nothing is
     promised any more, None while the feedback agrees with the calibration. ``labels`` and ``voices`` count what it
-    rests on; ``version`` is that of the whole set.
+    rests on; ``version`` is that of the whole set. ``verifier`` is what labels say of answers by their marks, None
+    where no label is of an answer with marks.
     """
 
     match: Match
@@ -96,6 +98,7 @@ class Adjustment:
     voices: int = 0
     alarm: str | None = None
     version: int = 0
+    verifier: Verifier | None = None
 
     @property
     def id(self) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from router.chat import Request
     from router.policy import Cascade, Check
+    from router.verifier import Verifier
 
 Bar: TypeAlias = Literal[
     "pinned",  # the caller named the model
@@ -50,6 +51,7 @@ class Plan(NamedTuple):
     ``models`` are asked in order, each when the answer before it failed a check; empty where no answer is checked.
     ``check_fails`` is the predicted share of failed checks for each. ``expected_cost_nanousd`` and ``expected_loss``
     are those of the whole plan, ``direct_cost_nanousd`` that of asking the cheapest that keeps the tolerance alone.
+    ``verifier`` is what labels taught of such answers, None where the policy does not ask for it.
     """
 
     why: PlanWhy
@@ -61,12 +63,18 @@ class Plan(NamedTuple):
     expected_cost_nanousd: int | None = None
     expected_loss: float | None = None
     direct_cost_nanousd: int | None = None
+    verifier: Verifier | None = None
 
 
-def checks_for(verify: Sequence[Check], request: Request) -> tuple[Check, ...]:
-    """The checks that can say something of an answer to this request."""
+def checks_for(verify: Sequence[Check], request: Request, verifier: Verifier | None = None) -> tuple[Check, ...]:
+    """The checks that can say something of an answer to this request, with what labels have taught."""
     wants_json = request.response_format is not None and request.response_format.kind != "text"
-    silent = {"schema": not wants_json, "tool_call": not request.tools, "agreement": _says_the_same_again(request)}
+    silent = {
+        "schema": not wants_json,
+        "tool_call": not request.tools,
+        "agreement": _says_the_same_again(request),
+        "verifier": verifier is None or not verifier.is_in_force,
+    }
     return tuple(name for name in verify if not silent.get(name, False))
 
 
@@ -75,7 +83,14 @@ def _says_the_same_again(request: Request) -> bool:
     return request.sampling.temperature == 0 or request.sampling.seed is not None
 
 
-def bar_of(cascade: Cascade, request: Request, quality_tier: str | None, *, is_pinned: bool) -> Bar | None:
+def bar_of(
+    cascade: Cascade,
+    request: Request,
+    quality_tier: str | None,
+    *,
+    is_pinned: bool,
+    verifier: Verifier | None = None,
+) -> Bar | None:
     """What keeps the request out of the cascade; None where it may be cascaded."""
     if is_pinned:
         return "pinned"
@@ -83,7 +98,7 @@ def bar_of(cascade: Cascade, request: Request, quality_tier: str | None, *, is_p
         return "streamed"
     if cascade.tiers and quality_tier not in cascade.tiers:
         return "tier"
-    return None if checks_for(cascade.verify, request) else "no_check_applies"
+    return None if checks_for(cascade.verify, request, verifier) else "no_check_applies"
 
 
 def barred(cascade: Cascade, bar: Bar) -> Plan:

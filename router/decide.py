@@ -19,19 +19,21 @@ from router.promise import footing_of
 from router.prompt import prompt_view_of, sizes_of
 from router.token_priors import input_tokens_of, output_tokens_of
 from router.trim import cut_out, trim_of
+from router.verifier import NO_VERIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from router.ask import Ask
-    from router.calibration import Calibration, Calibrations
+    from router.calibration import Adjustment, Calibration, Calibrations
     from router.chat import Request
     from router.features import Features
-    from router.policy import Caller, ContextBound, Policy, PolicyModel, Rule, Terms
+    from router.policy import Caller, Cascade, ContextBound, Policy, PolicyModel, Rule, Terms
     from router.promise import Footing
     from router.prompt import Sizes
     from router.quality import QualityModel, Scores
     from router.trim import Trim
+    from router.verifier import Verifier
 
 # A thinking model spends output tokens before its first visible word: the default limit is stretched for it.
 THINKING_OUTPUT_FACTOR = 4
@@ -208,16 +210,7 @@ def decide(
     learned = calibrations.adjustment_of(own, caller.key_id) if calibrations else None
     footing = footing_of(quality, scores, policy, tolerance, own, learned, calibrations.drift_of(own))
     weighed = weigh(request, caller, policy, rules, footing.scores, footing.losses, weights)
-    choice = require_choice(
-        weighed,
-        policy,
-        ask,
-        request,
-        tolerance,
-        footing.threshold,
-        has_ground=footing.has_ground,
-        is_promise_met=footing.is_met,
-    )
+    choice = require_choice(weighed, policy, ask, request, tolerance, footing, learned)
     made = decision_of(decision_id, weighed, choice, footing, ask, tolerance, rules, features, context, policy, quality)
     return made if over is None else replace(made, context_over=over)
 
@@ -293,27 +286,36 @@ def require_choice(
     ask: Ask,
     request: Request,
     tolerance: float,
-    threshold: float,
-    *,
-    has_ground: bool,
-    is_promise_met: bool,
+    footing: Footing,
+    learned: Adjustment | None = None,
 ) -> Choice:
     """The choice among the candidates. Raises NoEligibleModelError or ContextLengthExceededError without one."""
     cascade, is_pinned = policy.cascade, ask.pinned is not None
+    verifier = None if cascade is None or not cascade.has_verifier else verifier_of(cascade, learned)
     choice = choose(
         weighed,
         premium=policy.premium,
         tolerance=tolerance,
-        threshold=threshold,
+        threshold=footing.threshold,
         pinned=ask.pinned,
-        has_ground=has_ground,
-        is_promise_met=is_promise_met,
+        has_ground=footing.has_ground,
+        is_promise_met=footing.is_met,
         cascade=cascade,
-        bar=None if cascade is None else bar_of(cascade, request, ask.quality_tier, is_pinned=is_pinned),
+        bar=None
+        if cascade is None
+        else bar_of(cascade, request, ask.quality_tier, is_pinned=is_pinned, verifier=verifier),
     )
     if choice is None:
         raise refusal_of(weighed, ask.pinned)
-    return choice
+    return choice if verifier is None else choice.verified_by(verifier)
+
+
+def verifier_of(cascade: Cascade, learned: Adjustment | None) -> Verifier:
+    """What labels taught of the workload's answers, its version, and what the policy wants of an answer."""
+    found = None if learned is None else learned.verifier
+    if learned is None or found is None:
+        return NO_VERIFIER._replace(chance_min=cascade.verifier_min)
+    return found._replace(version=learned.id, chance_min=cascade.verifier_min)
 
 
 def calibration_of(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from router.context import ContextOver
     from router.policy import Cascade
     from router.trim import Trim
+    from router.verifier import Verifier
 
 Reason: TypeAlias = Literal[
     "cheapest_within_tolerance",  # a cheaper model's predicted loss is within the threshold
@@ -165,6 +166,10 @@ class Choice:
     order: tuple[str, ...]
     reason: Reason
     plan: Plan | None = None
+
+    def verified_by(self, verifier: Verifier) -> Choice:
+        """The same with what labels taught, where there is a plan to check an answer or why there is none."""
+        return self if self.plan is None else replace(self, plan=self.plan._replace(verifier=verifier))
 
     def expected_of(self, first: Candidate) -> tuple[int, float | None]:
         """What the request is expected to cost, in nano-USD, and to lose: the plan's where checks let it serve."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from router.affording import Affording
 from router.agreement import agree
 from router.answer_checks import failed_check
+from router.answer_marks import marks_of
 from router.budgets import Denial
 from router.cascade import checks_for
 from router.chat import Reply
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from router.admission import Admission, Hold
+    from router.cascade import Plan
     from router.chat import Wire
     from router.clock import Clock
     from router.cooldown import Cooldowns
@@ -106,7 +108,7 @@ class Dispatch:
         plan, account = job.decision.cascade, job.account
         assert plan is not None
         job.is_whole = True
-        deadline_s, checks = self._deadline_s(job), checks_for(plan.verify, job.request)
+        deadline_s, checks = self._deadline_s(job), checks_for(plan.verify, job.request, plan.verifier)
         confidence_min = 0.0 if job.policy.cascade is None else job.policy.cascade.confidence_min
         models, first = self._awake(job), None
         if account.purse is not None:
@@ -117,7 +119,7 @@ class Dispatch:
         said: list[str] = []
         while True:
             is_last = len(said) + 1 >= plan.max_attempts
-            check = failed_check(reply, job.request, checks, confidence_min)
+            check = failed_check(reply, job.request, checks, confidence_min, is_doubted=_is_doubted(plan, hold))
             if check is None and "agreement" in checks and not is_last:
                 check = await self._disagreement(job, reply, hold, deadline_s)
             if check is None:
@@ -266,6 +268,8 @@ class Dispatch:
             raise
         self.cooldowns.succeeded(model)
         hold.mark_first_byte()
+        if isinstance(answer, Reply) and job.leaves_marks:
+            hold.marks = marks_of(answer, job.request, hold.candidate.output_tokens)
         return answer
 
     def _call(self, job: Job, hold: Hold, deadline_s: float) -> Call:
@@ -292,6 +296,13 @@ class Dispatch:
         backoff_s = self.jitter.uniform(0, min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**retry))
         pause_s = max(backoff_s, error.retry_after_s or 0.0)
         return None if has_other and pause_s > PATIENCE_S else pause_s
+
+
+def _is_doubted(plan: Plan, hold: Hold) -> bool:
+    """Whether labels leave the answer too small a chance of being good."""
+    if plan.verifier is None or hold.marks is None:
+        return False
+    return plan.verifier.doubts(hold.candidate.quality, hold.marks)
 
 
 def within(upstream: Upstream, left_s: float) -> Upstream:

@@ -19,14 +19,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from router.answer_marks import MARK_NAMES
 from router.calibration import ODDS_FLOOR, Adjustment, Match, own_match, shifted
-from router.ledger import Feedback, Intent, Settlement
+from router.ledger import Correction, Feedback, Intent, Settlement
+from router.verifier import Lesson, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from router.calibration import Calibration, Calibrations
     from router.ledger import Line, RequestRow
+    from router.verifier import Verifier
 
 DAY_MS: Final = 86_400_000
 HALF_LIFE_MS: Final = 14 * DAY_MS
@@ -46,6 +49,8 @@ LOOSEN_MAX: Final = 0.25
 # A check that failed tells of a bad answer with less certainty than somebody who read it.
 CHECK_WEIGHT: Final = 0.25
 CHECK_SOURCE: Final = "tollgate:check"
+# What labels taught is no label: it would teach itself.
+TAUGHT: Final = "check_failed:verifier"
 Z_95_ONE_SIDED: Final = 1.645
 ALARM_BAND: Final = 0.10
 ALARM_WEIGHT_MIN: Final = 20.0
@@ -68,7 +73,8 @@ class Label:
     ``quality`` and ``premium_quality`` are the shipped model's, ``premium_width`` the half-width of the latter's 95 %
     interval; ``premium_expected`` is what the decision took it for, labels included. ``model`` and ``premium`` are the
     policy's names. ``key_id``, ``team``, ``tags`` and ``rules`` say whose request it was, ``voice`` who judged it, and
-    ``is_check`` that a check of the cascade did.
+    ``is_check`` that a check of the cascade did. ``marks`` are those of the answer that was judged, None where it has
+    none; ``prompt`` is the salted hash of its question.
     """
 
     decision_id: str
@@ -89,6 +95,8 @@ class Label:
     tags: tuple[tuple[str, str], ...] = ()
     rules: tuple[str, ...] = ()
     is_check: bool = False
+    marks: tuple[float, ...] | None = None
+    prompt: str = ""
 
 
 def labels_of(row: RequestRow, lines: Sequence[Line], until_ms: int = 2**62) -> list[Label]:
@@ -103,9 +111,18 @@ def labels_of(row: RequestRow, lines: Sequence[Line], until_ms: int = 2**62) -> 
         return []
     premium_quality, premium_width, premium_expected = expected[row.premium]
     rules = receipt.get("rules")
+    prompt = next((each.subject.prompt_hash for each in intents.values()), "")
     found: list[Label] = []
 
-    def add(model: str | None, time_ms: int, score: float, voice: Voice, *, is_check: bool = False) -> None:
+    def add(
+        model: str | None,
+        time_ms: int,
+        score: float,
+        voice: Voice,
+        *,
+        is_check: bool = False,
+        marks: tuple[float, ...] | None = None,
+    ) -> None:
         if model in expected and model is not None:
             found.append(
                 Label(
@@ -113,7 +130,7 @@ def labels_of(row: RequestRow, lines: Sequence[Line], until_ms: int = 2**62) -> 
                     premium_width, row.quality_revision, premium_expected, row.quality_tier, row.tolerance,
                     row.key_id, row.team,
                     tuple(sorted(row.tags.items())), tuple(map(str, rules)) if isinstance(rules, list | tuple) else (),
-                    is_check,
+                    is_check, marks, prompt,
                 )
             )  # fmt: skip
 
@@ -123,9 +140,9 @@ def labels_of(row: RequestRow, lines: Sequence[Line], until_ms: int = 2**62) -> 
         if isinstance(each, Feedback) and each.time_ms <= until_ms
     }
     for voice, said in newest.items():
-        add(row.model, said.time_ms, said.score, voice)
+        add(row.model, said.time_ms, said.score, voice, marks=_marks_of(lines, until_ms))
     for end in (each for each in lines if isinstance(each, Settlement) and each.outcome == "escalated"):
-        if end.time_ms > until_ms:
+        if end.time_ms > until_ms or end.error_code == TAUGHT:
             continue
         intent = intents.get(end.attempt)
         add(
@@ -136,6 +153,14 @@ def labels_of(row: RequestRow, lines: Sequence[Line], until_ms: int = 2**62) -> 
             is_check=True,
         )
     return found
+
+
+def _marks_of(lines: Sequence[Line], until_ms: int) -> tuple[float, ...] | None:
+    """The marks of the answer that was given; None where it has none, or those of another release."""
+    said = [each for each in lines if isinstance(each, Settlement | Correction) and each.time_ms <= until_ms]
+    ends = [each.late if isinstance(each, Correction) else each for each in said]
+    given = next((each for each in ends if each is not None and each.outcome == "answered"), None)
+    return given.marks if given is not None and given.marks and len(given.marks) == len(MARK_NAMES) else None
 
 
 def _expected(receipt: Mapping[str, object] | None) -> dict[str, tuple[float, float, float]]:
@@ -241,12 +266,33 @@ def _adjustment(
         if round(shift, ROUNDED):
             shifts[name] = round(shift, ROUNDED)
     routed = [row for rows in by_model.values() for row in rows if row[0].model != row[0].premium]
+    every = [(label, odds + shifts.get(name, 0.0)) for name, rows in by_model.items() for label, _, odds in rows]
     return Adjustment(
         match=match,
         shifts=shifts,
+        verifier=_verifier(every, now_ms, is_own=is_own),
         labels=len(labels),
         voices=len({each.voice.key_id for each in labels}),
         alarm=_alarm([row for row in routed if not row[0].is_check], is_own=is_own),
+    )
+
+
+def _verifier(rows: Sequence[tuple[Label, float]], now_ms: int, *, is_own: bool) -> Verifier | None:
+    """What the labels say of answers by their marks, of rows (label, log-odds expected); None where none has marks.
+
+    An answer that failed a check teaches nothing here: nobody read it.
+    """
+    read = [(label, odds) for label, odds in rows if label.marks is not None and not label.is_check]
+    if not read:
+        return None
+    weights = weights_of([label for label, _ in read], now_ms, is_own=is_own)
+    return fitted(
+        [
+            Lesson(odds, label.score, weight, label.marks, label.voice.key_id, label.prompt or label.decision_id)
+            for (label, odds), weight in zip(read, weights, strict=True)
+            if label.marks is not None
+        ],
+        is_own=is_own,
     )
 
 

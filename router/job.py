@@ -42,6 +42,11 @@ class Job:
         return self.is_whole and plan is not None and "logprobs" in plan.verify
 
     @property
+    def leaves_marks(self) -> bool:
+        """Whether what labels can be taught by is kept of answers that are taken whole."""
+        return self.policy.cascade is not None and self.policy.cascade.has_verifier
+
+    @property
     def may_slice(self) -> bool:
         """Whether the answer is forwarded as it comes."""
         return self.request.is_streamed and not self.is_whole

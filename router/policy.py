@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from router.chat import Wire
 
 ModelTier: TypeAlias = Literal["economy", "standard", "premium"]
-Check: TypeAlias = Literal["refusal", "truncation", "schema", "tool_call", "empty", "looping", "logprobs", "agreement"]
+Check: TypeAlias = Literal[
+    "refusal", "truncation", "schema", "tool_call", "empty", "looping", "logprobs", "verifier", "agreement"
+]
 CHECK_NAMES: tuple[Check, ...] = ("refusal", "truncation", "schema", "tool_call", "empty", "looping")
 MODEL_TIERS: tuple[ModelTier, ...] = ("economy", "standard", "premium")
 PREMIUM_TIER_TOLERANCE = 0.0
@@ -126,7 +128,8 @@ class Cascade:
     ``max_attempts`` counts answers, not retries. ``tiers`` names the quality tiers whose requests are cascaded, all
     where empty. ``catch_rate`` is by model the measured share of its bad answers that the checks catch; a model that
     is not named counts as 0: its checks let nothing serve that may not serve without them. ``confidence_min`` is what
-    ``logprobs`` wants of an answer: the geometric mean of its tokens' probabilities.
+    ``logprobs`` wants of an answer: the geometric mean of its tokens' probabilities, ``verifier_min`` what ``verifier``
+    does: the chance of being good that labels leave it.
     """
 
     verify: tuple[Check, ...]
@@ -135,6 +138,12 @@ class Cascade:
     buffers_streams: bool = False
     catch_rate: Mapping[str, float] = field(default_factory=dict)
     confidence_min: float = 0.0
+    verifier_min: float = 0.0
+
+    @property
+    def has_verifier(self) -> bool:
+        """Whether labels may teach it what a bad answer looks like: then answers that are taken whole leave marks."""
+        return "verifier" in self.verify
 
 
 @dataclass(frozen=True, slots=True)

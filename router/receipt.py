@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 from router.cascade import BARS, Bar
 from router.decision import Candidate, Choice, Decision, choose
 from router.policy import Cascade
+from router.verifier import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from router.cascade import Plan
 
 DECISION_FIELDS = tuple(each.name for each in fields(Decision))
 
@@ -25,10 +28,28 @@ def receipt_of(decision: Decision) -> dict[str, object]:
         plain["trim"] = {**asdict(decision.trim), "cuts": [cut._asdict() for cut in decision.trim.cuts]}
     plain["candidates"] = [candidate._asdict() for candidate in decision.candidates]
     if decision.cascade is not None:
-        plain["cascade"] = {**decision.cascade._asdict(), "catch_rate": dict(decision.cascade.catch_rate)}
+        plain["cascade"] = _plan_plain(decision.cascade)
     # JSON has no infinity: a threshold that admits premium alone is null.
     plain["threshold"] = decision.threshold if decision.threshold > float("-inf") else None
     return plain
+
+
+def _plan_plain(plan: Plan) -> dict[str, object]:
+    """The plan as plain values; a verifier only where the policy asks for one."""
+    plain = {**plan._asdict(), "catch_rate": dict(plan.catch_rate)}
+    verifier = plain.pop("verifier")
+    if verifier is not None:
+        plain["verifier"] = {**verifier._asdict(), "weights": dict(verifier.weights)}
+    return plain
+
+
+def verifier_of_receipt(receipt: Mapping[str, object]) -> Verifier | None:
+    """What labels had taught when it was decided; with an attempt's marks it gives the check's verdict again."""
+    plan = receipt.get("cascade")
+    found = plan.get("verifier") if isinstance(plan, dict) else None
+    if found is None:
+        return None
+    return Verifier(**{name: value for name, value in found.items() if name in Verifier._fields})
 
 
 def choice_of_receipt(receipt: Mapping[str, object]) -> Choice | None:
@@ -43,7 +64,7 @@ def choice_of_receipt(receipt: Mapping[str, object]) -> Choice | None:
     assert threshold is None or isinstance(threshold, int | float)
     assert isinstance(tolerance, int | float)
     cascade, bar = _cascade_of(receipt.get("cascade"))
-    return choose(
+    choice = choose(
         candidates,
         premium=str(receipt["premium"]),
         tolerance=tolerance,
@@ -56,6 +77,8 @@ def choice_of_receipt(receipt: Mapping[str, object]) -> Choice | None:
         denied=_names_in(receipt.get("denied")),
         is_curbed=receipt["reason"] == "guard_downgrade",
     )
+    verifier = verifier_of_receipt(receipt)
+    return choice if choice is None or verifier is None else choice.verified_by(verifier)
 
 
 def _names_in(value: object) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ from router.catches import Judged, catches_of
 from router.cli.calibrate_text import shown
 from router.cli.graded import read_graded
 from router.cli.table import table_text
+from router.cli.verifier_text import COLUMNS as VERIFIER_COLUMNS
+from router.cli.verifier_text import verifier_rows
 from router.clock import SystemClock
 from router.config import calibrations as store
 from router.config import learned
@@ -301,8 +303,16 @@ def about_of(dataset: str, labels: Labels, policy: Policy, after: list[dict[str,
 def show_list(*, home: str | None, as_json: bool) -> int:
     """Every workload with its version in force, and why one is refused."""
     settings = load_settings(home=home)
-    loaded = store.load(settings.home, load_quality_model(None).revision)
+    revision = load_quality_model(None).revision
+    loaded = store.load(settings.home, revision)
     drifts = read_drifts(settings.home)
+    refused = list(loaded.refused)
+    try:
+        newest = learned.read_newest(settings.home)
+        verifiers = verifier_rows(newest.adjustments if newest.quality_revision == revision else {})
+    except ConfigError as error:
+        verifiers = []
+        refused.append(error.message)
     rows = [
         {
             "workload": each.name, "version": each.version, "match": str(each.match), "labels": each.labels,
@@ -311,14 +321,17 @@ def show_list(*, home: str | None, as_json: bool) -> int:
         for each in sorted(loaded.calibrations.by_match.values(), key=lambda each: each.name)
     ]  # fmt: skip
     if as_json:
-        typer.echo(json.dumps({"calibrations": rows, "refused": list(loaded.refused)}, indent=2))
+        typer.echo(json.dumps({"calibrations": rows, "verifiers": verifiers, "refused": refused}, indent=2))
     else:
         cells = [[str(value) for value in row.values()] for row in rows]
         columns = ("workload", "version", "match", "labels", "drift")
         typer.echo(table_text(columns, cells, ("workload", "match", "drift")) if rows else "no calibration is in force")
-        for why in loaded.refused:
+        if verifiers:
+            taught = [["-" if value is None else str(value) for value in row.values()] for row in verifiers]
+            typer.echo("\n" + table_text(VERIFIER_COLUMNS, taught, ("verifier_of", "version", "state")))
+        for why in refused:
             typer.echo(f"refused: {why}", err=True)
-    return 1 if loaded.refused else 0
+    return 1 if refused else 0
 
 
 def drift_text(calibration: Calibration, drifts: Mapping[Match, Drift]) -> str:

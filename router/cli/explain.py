@@ -13,6 +13,7 @@ import typer
 from router.chat import Message, Request, Text
 from router.cli.contributions import contributions_of
 from router.cli.table import table_text
+from router.cli.verifier_text import verifier_line
 from router.config import calibrations, learned
 from router.config.drifts import read_drifts
 from router.config.load import load_policy
@@ -239,6 +240,7 @@ def _plan(decision: Decision) -> str:
     if plan is None:
         return ""
     said = f"  cascade     {PLANS[plan.why]} ({plan.why})\n"
+    said += f"  verifier    {verifier_line(plan.verifier)}\n" if plan.verifier is not None else ""
     if not plan.models or plan.expected_cost_nanousd is None or plan.direct_cost_nanousd is None:
         return said
     rates = ", ".join(f"{share:.3f}" for share in plan.check_fails[:-1])

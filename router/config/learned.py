@@ -16,9 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from router.answer_marks import MARK_NAMES
 from router.calibration import MATCH_KINDS, Adjustment, Match
 from router.errors import ConfigError, RouterError
 from router.feedback import LABELS_MAX, WINDOW_MS, fold, labels_of, with_version
+from router.verifier import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,6 +68,10 @@ class Learned:
                 return True
             if (mine is not None and mine.alarm is not None) != (theirs is not None and theirs.alarm is not None):
                 return True
+            judge = None if mine is None else mine.verifier
+            former = None if theirs is None else theirs.verifier
+            if judge is not former and (judge is None or judge.differs_from(former, WORTH)):
+                return True
         return False
 
 
@@ -98,11 +104,25 @@ def content_of(learned: Learned) -> dict[str, object]:
                 "labels": each.labels,
                 "voices": each.voices,
                 "alarm": each.alarm,
+                **({} if each.verifier is None else {"verifier": _plain_of(each.verifier)}),
             }
             for each in sorted(learned.adjustments.values(), key=lambda each: str(each.match))
         ],
     }
     return content | {"sha256": _digest(content)}
+
+
+def _plain_of(verifier: Verifier) -> dict[str, object]:
+    """What the labels made of it; which version it is, and what a policy wants of an answer, is not among that."""
+    plain = {**verifier._asdict(), "weights": dict(verifier.weights)}
+    return {name: value for name, value in plain.items() if name not in ("version", "chance_min")}
+
+
+def _verifier_of(plain: dict[str, Any] | None) -> Verifier | None:
+    """The verifier of a version; None where there is none, or where another release's marks taught it."""
+    if plain is None or (plain["why_not"] is None and set(plain["weights"]) != set(MARK_NAMES)):
+        return None
+    return Verifier(**{name: value for name, value in plain.items() if name in Verifier._fields})
 
 
 def _digest(content: Mapping[str, object]) -> str:
@@ -157,7 +177,14 @@ def _learned_of(content: dict[str, Any], version: int) -> Learned:
             raise ValueError(stated["kind"])
         match = Match(stated["kind"], str(stated["value"]), str(stated["tag"]))
         shifts = {str(name): float(shift) for name, shift in each["shifts"].items()}
-        found[match] = Adjustment(match, shifts, int(each["labels"]), int(each["voices"]), each["alarm"])
+        found[match] = Adjustment(
+            match,
+            shifts,
+            int(each["labels"]),
+            int(each["voices"]),
+            each["alarm"],
+            verifier=_verifier_of(each.get("verifier")),
+        )
     return Learned(
         version,
         int(content["as_of_ms"]),

@@ -84,6 +84,7 @@ def cascade_of(noting: Noting, block: CascadeBlock) -> Cascade:
         elif name == noting.file.routing.premium:
             noting.add(("cascade", "catch_rate", name), "is the premium model: it may serve without any check")
     _check_confidence(noting, block)
+    _check_verifier(noting, block)
     return Cascade(
         verify=tuple(block.verify),
         max_attempts=block.max_attempts,
@@ -91,6 +92,7 @@ def cascade_of(noting: Noting, block: CascadeBlock) -> Cascade:
         buffers_streams=block.streams == "buffer",
         catch_rate=MappingProxyType(dict(rates)),
         confidence_min=block.confidence_min or 0.0,
+        verifier_min=block.verifier_min or 0.0,
     )
 
 
@@ -105,6 +107,15 @@ def _check_confidence(noting: Noting, block: CascadeBlock) -> None:
         noting.add(place, "`logprobs` needs `cascade.confidence_min`")
     if not any(LOGPROBS in (model.capabilities or ()) for model in noting.file.models.values()):
         noting.add(place, "no model of this policy has `logprobs` among its `capabilities`")
+
+
+def _check_verifier(noting: Noting, block: CascadeBlock) -> None:
+    """`verifier` needs its bound; the bound needs `verifier`."""
+    if "verifier" not in block.verify:
+        if block.verifier_min is not None:
+            noting.add(("cascade", "verifier_min"), "is for the check `verifier`, which `verify` does not have")
+    elif block.verifier_min is None:
+        noting.add(("cascade", "verify", block.verify.index("verifier")), "`verifier` needs `cascade.verifier_min`")
 
 
 def _check_names(noting: Noting, path: Path, names: Iterable[str] | None, known: list[str], what: str) -> None:

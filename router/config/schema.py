@@ -155,7 +155,11 @@ class CascadeBlock(Strict):
     """Checks on the answer of a cheap model, and a better model where one fails."""
 
     verify: Annotated[
-        list[Literal["refusal", "truncation", "schema", "tool_call", "empty", "looping", "logprobs", "agreement"]],
+        list[
+            Literal[
+                "refusal", "truncation", "schema", "tool_call", "empty", "looping", "logprobs", "verifier", "agreement"
+            ]
+        ],
         Field(min_length=1),
     ] = Field(description="what an answer is checked for, in this order")
     max_attempts: Annotated[int, Field(ge=2, le=5)] = Field(
@@ -173,6 +177,9 @@ class CascadeBlock(Strict):
     )
     confidence_min: Share | None = Field(
         default=None, description="for `logprobs`: the least geometric mean of the probabilities of an answer's tokens"
+    )
+    verifier_min: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="for `verifier`: the least chance of being good that labels must leave an answer"
     )
 
 

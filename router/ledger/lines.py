@@ -84,6 +84,8 @@ class Settlement:
 
     ``budget_nanousd`` is what budgets are charged where usage never arrived and the cost is an estimate: the most that
     it can have been, so that no budget is passed by what nobody counted. None where budgets are charged the cost.
+    ``marks`` are numbers of the answer (`router.answer_marks`), where the policy's cascade learns from them and the
+    answer was taken whole.
     """
 
     decision_id: str
@@ -100,6 +102,7 @@ class Settlement:
     vendor_id: str | None = None
     finish_reason: str | None = None
     budget_nanousd: int | None = None
+    marks: tuple[float, ...] | None = None
 
     @property
     def charged_nanousd(self) -> int:

@@ -43,10 +43,11 @@ def _range_of(plain: Mapping[str, Any] | None) -> CostRange | None:
 
 
 def _settlement_of(plain: Mapping[str, Any]) -> Settlement:
-    tokens = plain["tokens"]
+    tokens, marks = plain["tokens"], plain.get("marks")
     return _made(
         Settlement,
         plain,
+        marks=None if marks is None else tuple(map(float, marks)),
         tokens=None if tokens is None else _made(TokenUsage, tokens),
         premium_cost=_range_of(plain["premium_cost"]),
     )

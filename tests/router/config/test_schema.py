@@ -30,6 +30,8 @@ BEYOND = {
         "cascade-confidence",
         "cascade-logprobs",
         "cascade-unbounded",
+        "cascade-verifier",
+        "cascade-verifier-unbounded",
         "budget-above-its-parent",
         "budget-fields-without-meaning",
     ),
