@@ -7,12 +7,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from router.answer_marks import MARK_NAMES, marks_of
+from router.calibration import Adjustment, Calibrations, Match
 from router.cascade import checks_for
 from router.chat import Finish, Sampling, StreamStart, Text, TextDelta, Thinking, ThinkingDelta, ToolCall, ToolCallDelta
 from router.errors import LedgerUnavailableError, ProviderError, ProviderRejectedError, ProviderUnavailableError
 from router.policy import Cascade
+from router.stores.encoding import encode_line
 from router.tokens import TokenUsage, Usage
+from router.verifier import NO_VERIFIER, Verifier
 from tests.builders import model_of, policy_of, request_of
 from tests.router.scripted import (
     ANY,
@@ -344,6 +350,73 @@ def test_only_a_model_that_says_how_sure_it_is_is_asked_for_it_and_an_unsure_ans
     assert answered(stage).bill.cascade == "escalated:logprobs"
     assert [each.error_code for each in stage.seen.attempts] == ["check_failed:logprobs", None]
     assert [call.wants_logprobs for call in stage.vendor.calls] == [True, False]
+
+
+# --- what labels taught ----------------------------------------------------------------------------------------------
+
+LEARNING = Cascade(("refusal", "verifier"), verifier_min=0.6)
+TAUGHT = Verifier(None, 120, 0, 0.2, 0.1, 0.0, {name: -0.9 if name == "asks_back" else 0.0 for name in MARK_NAMES})
+ASKS_BACK = "Which of the two capitals of that country do you mean?"
+
+
+def taught(*cheap: Any, dear: Any = (), verifier: Verifier = TAUGHT, cascade: Cascade = LEARNING) -> Stage:
+    stage = staged(*cheap, dear=dear, cascade=cascade)
+    learned = Adjustment(Match("all"), {}, 120, 1, version=7, verifier=verifier)
+    now = stage.gateway.in_force()
+    calibrations = Calibrations({}, {learned.match: learned})
+    stage.gateway = replace(stage.gateway, in_force=lambda: replace(now, calibrations=calibrations))
+    return stage
+
+
+def test_an_answer_that_labels_leave_too_little_chance_goes_to_nobody() -> None:
+    stage = taught(reply_of(ASKS_BACK), dear=[reply_of("Paris.")])
+    answer = answered(stage)
+    assert (answer.bill.model, answer.bill.cascade) == (DEAR, "escalated:verifier")
+    assert outcomes(stage) == [(1, "escalated", "check_failed:verifier"), (2, "answered", None)]
+    passes = taught(reply_of("Paris is the capital of France."))
+    assert answered(passes).bill.cascade == "passed"
+    unproven = taught(reply_of(ASKS_BACK), verifier=TAUGHT._replace(why_not="not_proven"))
+    assert answered(unproven).bill.cascade == "passed"
+    nobody_better = taught(reply_of(ASKS_BACK), dear=[failing()])
+    assert answered(nobody_better).bill.cascade == "failed:verifier"
+
+
+def test_marks_are_written_of_whole_answers_and_only_where_labels_may_teach_by_them() -> None:
+    stage = taught(reply_of(ASKS_BACK), dear=[reply_of("Paris.")])
+    answered(stage)
+    receipt: Any = stage.ledger.intents()[0].receipt
+    tokens = {each["model"]: each["output_tokens"] for each in receipt["candidates"]}
+    said = {CHEAP: ASKS_BACK, DEAR: "Paris."}
+    expected = [marks_of(reply_of(text), request_of(), tokens[model]) for model, text in said.items()]
+    assert [each.marks for each in sorted(stage.ledger.settlements(), key=lambda each: each.attempt)] == expected
+    for plain in (staged(reply_of()), Stage({CHEAP: [reply_of()]})):
+        answered(plain)
+        assert [each.marks for each in plain.ledger.settlements()] == [None]
+    # Before anything was taught there is nothing to check, and all the same something to learn.
+    alone = taught(reply_of(), verifier=NO_VERIFIER, cascade=replace(LEARNING, verify=("verifier",)))
+    assert answered(alone).bill.cascade is None
+    assert [each.marks is None for each in alone.ledger.settlements()] == [False]
+
+
+@pytest.mark.parametrize("buffers", [False, True])
+def test_a_stream_leaves_marks_where_it_is_held_back(buffers: bool) -> None:
+    stage = taught(ScriptedStream() if not buffers else reply_of(), cascade=replace(LEARNING, buffers_streams=buffers))
+
+    async def story() -> None:
+        await read_all(await stage.gateway.open_stream(request_of(is_streamed=True), NOBODY, ANY))
+
+    leap(story())
+    assert [each.marks is not None for each in stage.ledger.settlements()] == [buffers]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(alphabet=st.characters(min_codepoint=0x4E00, max_codepoint=0x9FFF), min_size=3, max_size=80))
+def test_no_word_of_an_answer_or_a_question_is_in_the_lines_that_marks_are_in(text: str) -> None:
+    stage = taught(reply_of(f"{text}?"), dear=[reply_of(text)])
+    answered(stage, messages=request_of(text).messages)
+    written = b"".join(encode_line(line).payload for line in stage.ledger.written)
+    assert b'"marks":[' in written
+    assert text.encode() not in written
 
 
 # --- a second answer to compare with ---------------------------------------------------------------------------------

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import random
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from router.calibration import Match
+from router.answer_marks import MARK_NAMES
+from router.calibration import Adjustment, Match
 from router.cli import EXIT_FINDINGS, EXIT_OK, EXIT_USAGE, app
+from router.cli.verifier_text import WHY_NOT
+from router.config import learned
 from router.config.calibrations import load, path_of, read
 from router.errors import ConfigError
 from router.quality import load_quality_model
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from router.verifier import Verifier, WhyNot
 
 
 @pytest.fixture(autouse=True)
@@ -215,6 +217,49 @@ def test_feedback_is_shown_and_rolled_back(folder: Path) -> None:
     said = json.loads(run("--show", "feedback").stdout)
     assert (said["version"], said["workloads"]) == (1, [])
     assert isinstance(run(written(folder, clauses(60)), "--workload", "feedback").exception, ConfigError)
+
+
+def test_a_verifier_that_labels_teach_is_listed_with_what_is_missing(folder: Path) -> None:
+    revision = load_quality_model(None).revision
+    taught = Verifier(None, 120, 0, 0.2, 0.1, -0.1, {name: -0.5 if name == "hedging" else 0.1 for name in MARK_NAMES})
+    waiting = Verifier("too_few_bad", 60, 7)
+    found = {
+        match: Adjustment(match, {}, 90, 3, verifier=verifier)
+        for match, verifier in ((Match("team", "legal"), taught), (Match("all"), waiting))
+    }
+    learned.save(folder / ".tollgate", learned.Learned(5, 1, 0, revision, found))
+    rows = json.loads(run("--list", "--json").stdout)["verifiers"]
+    assert [(row["match"], row["version"], row["labels"], row["labels_needed"]) for row in rows] == [
+        ("all", "feedback@5", 60, 7), ("team=legal", "feedback@5", 120, 0),
+    ]  # fmt: skip
+    assert [row["state"] for row in rows] == ["too few answers were judged as bad (too_few_bad)", "in force"]
+    listed = run("--list").stdout
+    assert "too few answers were judged as bad" in listed
+    assert "in force" in listed
+    policy = folder / "policy.yaml"
+    text = (Path(__file__).parents[3] / "policies" / "default.yaml").read_text()
+    policy.write_text(f"{text}\ncascade: {{verify: [verifier], verifier_min: 0.55}}\n")
+    asked = ["explain", "What is the capital of France?", "--tier", "balanced", "--policy", str(policy)]
+    said = CliRunner().invoke(app, asked).stdout
+    assert "verifier    not in force, every answer passes: too few answers were judged as bad (too_few_bad)" in said
+    assert "about 7 more labels are needed" in said
+    learned.save(
+        folder / ".tollgate",
+        learned.Learned(6, 1, 0, revision, {Match("all"): Adjustment(Match("all"), {}, 120, 3, verifier=taught)}),
+    )
+    said = CliRunner().invoke(app, asked).stdout
+    assert "in force by feedback@6, 120 labels; an answer below a chance of 0.55 fails" in said
+    assert "hedging -0.50" in said
+    learned.save(folder / ".tollgate", learned.Learned(7, 1, 0, "another quality model", found))
+    assert json.loads(run("--list", "--json").stdout)["verifiers"] == []
+    (learned.folder_of(folder / ".tollgate") / "7.json").write_text("[")
+    refused = run("--list")
+    assert refused.exit_code == EXIT_FINDINGS
+    assert "--rollback feedback" in refused.stderr
+
+
+def test_every_reason_why_it_is_not_in_force_has_words() -> None:
+    assert set(WHY_NOT) == set(WhyNot.__args__)
 
 
 def test_explain_follows_the_calibration_and_says_what_the_tolerance_rests_on(folder: Path) -> None:

@@ -17,6 +17,7 @@ LINES = [
     intent_line(),
     intent_line(attempt=2),
     settlement_line(),
+    settlement_line(marks=(0.25, -3.0, 0.0)),
     failure_line(),
     rejection_line(),
     correction_line(),
@@ -55,6 +56,17 @@ def test_fields_with_a_default_may_be_missing() -> None:
     assert parse_line("correction", plain) == correction_line()
 
 
+def test_a_settlement_from_before_there_were_marks_has_none() -> None:
+    payload = encode_line(settlement_line()).payload
+    assert payload.endswith(b',"finish_reason":"stop","budget_nanousd":null}'), "byte for byte as it was"
+    assert decode_line("settlement", payload) == settlement_line()
+    marked = encode_line(settlement_line(marks=(0.5, -1.0))).payload
+    assert marked == payload[:-1] + b',"marks":[0.5,-1.0]}'
+    late = orjson.loads(encode_line(LATE).payload)
+    del late["late"]["marks"]
+    assert parse_line("correction", late) == LATE
+
+
 BAD_TOKENS = {"tokens": {"cache_read": -1}, "premium_cost": None}
 NO_LINES = [
     ("gossip", {}),
@@ -62,6 +74,8 @@ NO_LINES = [
     ("intent", []),
     ("settlement", {"tokens": 5, "premium_cost": None}),
     ("settlement", BAD_TOKENS),
+    ("settlement", orjson.loads(encode_line(settlement_line()).payload) | {"marks": ["much"]}),
+    ("settlement", orjson.loads(encode_line(settlement_line()).payload) | {"marks": 5}),
     ("feedback", {}),
 ]
 
