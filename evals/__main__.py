@@ -1,4 +1,4 @@
-"""``python -m evals train|select|ablate|report|promise|newcomer|drift|seeds|machines|trimming|docs``."""
+"""``python -m evals train|select|ablate|report|promise|newcomer|drift|verifier|seeds|machines|trimming|docs``."""
 
 from __future__ import annotations
 
@@ -45,6 +45,9 @@ def _judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     drifting = commands.add_parser("drift", help="whether prompts of another kind than the graded ones are noticed")
     drifting.add_argument("--draws", type=int, default=20, help="how often graded and coming prompts are drawn")
     drifting.add_argument("--out", type=Path, help="write JSON here")
+    teaching = commands.add_parser("verifier", help="how often chance puts a cascade's verifier in force, and signs do")
+    teaching.add_argument("--draws", type=int, default=200, help="how often labels are drawn")
+    teaching.add_argument("--out", type=Path, help="write JSON here")
     seeding = commands.add_parser("seeds", help="the judged figures over models that differ by their seed alone")
     seeding.add_argument("--seeds", type=int, default=3)
     seeding.add_argument("--left-out", action="store_true", help="also without each source, fitted for each seed")
@@ -88,6 +91,10 @@ def main(arguments: list[str] | None = None) -> None:
         from evals.drift import drift
 
         drift(draws=given.draws, out=given.out)
+    elif given.command == "verifier":
+        from evals.verifier import verifier
+
+        verifier(draws=given.draws, out=given.out)
     elif given.command == "seeds":
         from evals.seeds import seeds
 

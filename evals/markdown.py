@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "evals" / "results"
 DOCUMENTS: Final = (ROOT / "docs" / "quality.md", ROOT / "docs" / "promise.md")
-FILES: Final = ("report", "promise", "newcomer", "seeds", "machines", "drift")
+FILES: Final = ("report", "promise", "newcomer", "seeds", "machines", "drift", "verifier")
 PLACE: Final = re.compile(r"(?P<open><!-- evals: (?P<name>[a-z- _0-9]+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL)
 # Sources with fewer outcomes on the test split stand in the table of calibration alone.
 LARGE: Final = 3000
@@ -43,6 +43,7 @@ BARS: Final = (
     ("microseconds at 200 / 2k / 40k tokens", "<= 150 / 400 / 2,000", "<= 60 / 150 / 600"),
     ("artifact", "<= 4 MB", "<= 1 MB"),
 )
+AUCS: Final = ("auc_expected", "auc_taught")
 OTHERS: Final = ("random", "prompt length", "category prior", "LiteLLM heuristic", "LiteLLM heuristic_v2")
 
 
@@ -223,6 +224,29 @@ def drift_table(found: dict[str, Any]) -> str:
     return table(("came in", "workloads", "of the same workload", "half of another", "all of another"), rows)
 
 
+def verifier_table(found: dict[str, Any]) -> str:
+    """How often the verifier is in force by chance and by signs, and what it fails, by workload and labels."""
+    rows = [
+        [name, count, *("-" if value is None else f"{value:.1%}" for value in row.values())]
+        for name, by_count in found["workloads"].items()
+        for count, row in by_count.items()
+    ]
+    head = ("workload", "labels", "in force by chance", "ever until then", "in force where marks tell")
+    return table((*head, "bad answers failed", "good answers failed"), rows)
+
+
+def length_table(found: dict[str, Any]) -> str:
+    """What the length of real graded answers tells a verifier, by source and labels."""
+    rows = [
+        [source, str(row["workloads"]), count, f"{each['in_force']:.1%}", *(f"{each[key]:.3f}" for key in AUCS)]
+        for source, row in found["by_length"].items()
+        for count, each in row.items()
+        if count != "workloads"
+    ]
+    head = ("source", "models", "labels", "in force", "AUC by what was expected", "AUC with what was taught")
+    return table(head, rows)
+
+
 def head_line(report: Results) -> str:
     """Which model, data and splits the figures are of."""
     splits = ", ".join(f"{name} {count}" for name, count in report["splits"].items())
@@ -311,6 +335,8 @@ def tables_of(results: dict[str, Results]) -> dict[str, str]:
         "unseen cases": unseen_cases_table(promise),
         "newcomer": newcomer_table(results["newcomer"]),
         "drift": drift_table(results["drift"]),
+        "verifier": verifier_table(results["verifier"]),
+        "verifier by length": length_table(results["verifier"]),
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 
+from router.answer_marks import MARK_NAMES
 from router.clock import iso_of
 from router.errors import DecisionNotFoundError, RequestError
 from router.features import FEATURE_NAMES
@@ -20,7 +21,7 @@ from router.server.money_text import priced
 from router.server.query import parse_count, parse_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from router.ledger import Line, RequestRow
     from router.quality import QualityModel
@@ -231,6 +232,11 @@ def deviations_of(receipt: object, quality: QualityModel) -> dict[str, float] | 
     return {name: round((features[name] - center) / spread, 3) for name, center, spread in usual if name in features}
 
 
+def marks_by_name(marks: Sequence[float] | None) -> dict[str, float] | None:
+    """An answer's marks by their names; None without any, or with another release's."""
+    return dict(zip(MARK_NAMES, marks, strict=True)) if marks and len(marks) == len(MARK_NAMES) else None
+
+
 def _attempts(lines: tuple[Line, ...]) -> list[dict[str, object]]:
     """Each attempt with how it ended; one that still runs, or that a crash left open, has no end yet."""
     ends = {each.attempt: each for each in lines if isinstance(each, Settlement)}
@@ -246,6 +252,7 @@ def _attempts(lines: tuple[Line, ...]) -> list[dict[str, object]]:
                 "usage_source": None if end is None else end.usage_source,
                 "error_code": None if end is None else end.error_code,
                 "latency_ms": None if end is None else end.latency_ms,
+                "marks": None if end is None else marks_by_name(end.marks),
             }
         )
     return found

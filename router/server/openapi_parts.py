@@ -171,6 +171,11 @@ ATTEMPT = _object(
         "usage_source": TEXT_OR_NULL,
         "error_code": TEXT_OR_NULL,
         "latency_ms": COUNT_OR_NULL,
+        "marks": {
+            "type": ["object", "null"],
+            "additionalProperties": {"type": "number"},
+            "description": "Numbers of the answer that the check `verifier` reads, where the policy has it.",
+        },
     }
 )
 ROW_FIELDS: OpenApi = {

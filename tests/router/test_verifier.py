@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from math import exp
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evals.verifier import TELLING, drawn_marks
+from evals.verifier import drawn as drawn_of
 from router.answer_marks import MARK_MAX, MARK_NAMES
 from router.feedback import VOICE_WEIGHT
 from router.verifier import (
@@ -37,35 +38,8 @@ def marked(**marks: float) -> tuple[float, ...]:
     return tuple(marks.get(name, 0.0) for name in MARK_NAMES)
 
 
-def drawn_marks(rng: np.random.Generator) -> tuple[float, ...]:
-    """Marks as answers bear them: a few numbers about 0, and signs that are there now and then."""
-    return marked(
-        length=float(np.clip(rng.normal(-0.3, 0.7), -3, 3)),
-        very_short=2 * float(rng.random()) * (rng.random() < 0.2),
-        hedging=min(3.0, float(rng.exponential(0.3))),
-        mid_sentence=2.0 * (rng.random() < 0.15),
-        asks_back=2.0 * (rng.random() < 0.08),
-        echo=float(np.clip(rng.normal(0, 0.8), -1.6, 2.4)),
-        digits=min(3.0, float(rng.exponential(0.3))),
-        other_script=3.0 * (rng.random() < 0.03),
-        cut_off=2.0 * (rng.random() < 0.15),
-    )
-
-
 def drawn(seed: int, count: int, *, keys: int = 40, weight: float = 1.0, **effects: float) -> list[Lesson]:
-    """Labels of made-up answers; ``effects`` are what marks really do to the log-odds, nothing by default."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for number in range(count):
-        marks = drawn_marks(rng)
-        odds = odds_of(float(np.clip(rng.normal(0.75, 0.1), 0.3, 0.98)))
-        true = odds + sum(effects.get(name, 0.0) * mark for name, mark in zip(MARK_NAMES, marks, strict=True))
-        score = float(rng.random() < 1 / (1 + exp(-true)))
-        found.append(Lesson(odds, score, weight, marks, f"k{rng.integers(keys)}", f"{seed}-{number}"))
-    return found
-
-
-TELLING = {"cut_off": -1.2, "mid_sentence": -0.6, "hedging": -0.8}
+    return drawn_of(seed, count, effects, keys=keys, weight=weight)
 
 
 # --- in force or not -------------------------------------------------------------------------------------------------

@@ -100,6 +100,7 @@ async def test_a_past_decision_says_what_it_really_cost() -> None:
             "usage_source": "reported",
             "error_code": None,
             "latency_ms": 5,
+            "marks": None,
         }
     ]
 
