@@ -124,14 +124,16 @@ class Verifier(NamedTuple):
         return self.is_in_force and quality is not None and self.chance(quality, marks) < self.chance_min
 
     def differs_from(self, other: Verifier | None, trifle: float) -> bool:
-        """Whether it says anything else by more than a trifle in log-odds, or by a tenth of what is needed."""
+        """Whether it says anything else by more than a trifle in log-odds, or by a quarter of the labels needed."""
         if other is None or self.why_not != other.why_not:
             return True
         if self.is_in_force:
             moved = [abs(self.weights[name] - other.weights[name]) for name in MARK_NAMES]
             return max(abs(self.intercept - other.intercept), *moved) >= trifle
-        mine, theirs = self.labels_needed, other.labels_needed
-        return (mine is None) != (theirs is None) or abs((mine or 0) - (theirs or 0)) * 10 >= max(mine or 0, LABELS_MIN)
+        mine, theirs = (
+            LABELS_NEEDED_MAX if each.labels_needed is None else each.labels_needed for each in (self, other)
+        )
+        return abs(mine - theirs) * 4 >= max(mine, theirs, 4 * GOOD_MIN)
 
 
 NO_VERIFIER: Final = Verifier()
@@ -166,7 +168,8 @@ def fitted(lessons: Sequence[Lesson], *, is_own: bool) -> Verifier:
     gain, error = rows.held_out_gain()
     low = gain - Z_99_ONE_SIDED * error
     found = Verifier(None, len(scores), 0, round(gain, ROUNDED), round(low, ROUNDED))
-    if low <= 0:
+    # Rounded first, so that a machine's last bit puts nothing in force at one replica that is not at another.
+    if round(low, ROUNDED) <= 0:
         return found._replace(why_not="not_proven", labels_needed=_more(len(scores), gain, error))
     intercept, *weights = rows.mode(rows.everything, stiffness.intercept, with_marks=True).tolist()
     named = {name: round(weight, ROUNDED) for name, weight in zip(MARK_NAMES, weights, strict=True)}

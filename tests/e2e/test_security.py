@@ -27,6 +27,7 @@ ADMIN = "admin-key-9f2c"
 PROMPT = "the merger with Initech closes on Friday at midnight"
 TOOL_WORDS = "the vault is behind the painting of the sea"
 ANSWER_CHARS = 24  # a shorter piece of an answer may stand anywhere by chance
+MARKED = "cascade: {verify: [refusal, verifier], verifier_min: 0.5, streams: buffer}\n"
 BUDGET = "budgets:\n  - {name: team-day, scope: team, window: day, limit_usd: 0.5, limits_usd: {poor: 0.000001}}\n"
 
 
@@ -61,7 +62,7 @@ class Keyed(GatewayProcess):
 
 @pytest.fixture
 def keyed(tmp_path: Path, simulator: SimulatorProcess) -> Iterator[Keyed]:
-    running = Keyed(tmp_path / "home", policy_text(simulator) + BUDGET)
+    running = Keyed(tmp_path / "home", policy_text(simulator) + BUDGET + MARKED)
     running.make_keys("search", "legal", "poor")
     running.start()
     yield running
@@ -214,6 +215,7 @@ def test_no_prompt_answer_or_key_is_left_anywhere(keyed: Keyed, simulator: Simul
     secrets += [key.split("-", 2)[2] for key in keyed.keys.values()]  # the secret itself may hold "_" and "-"
     secrets += [each[:40] for each in answers if each]
     assert len(answers) >= 1
+    assert b'"marks":[' in b"".join(left_behind(keyed).values()), "numbers of the answers are, and no word"
     places = left_behind(keyed) | {"errors": "\n".join(errors).encode()}
     for where, content in places.items():
         for secret in secrets:
