@@ -8,8 +8,9 @@ log-odds of any answer by no more than W (1 / stiffness of the intercept + REACH
 to ``REACH``). A key's own workload is steered by nobody else, so there the prior is softer.
 
 It is in force only once labels prove it: on labels that they were not fitted on, marks must lower the log-loss that
-the intercept alone has, and surely so. Where it is not, every answer passes. Numbers in, numbers out; the same labels
-give the same verifier.
+the intercept alone has, and surely so; where others share the workload, on the labels of all but any one key, for a
+loud one agrees with what it taught. Where it is not in force, every answer passes. Numbers in, numbers out; the same
+labels give the same verifier.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ BAD_BELOW: Final = 0.5
 WEIGHT_MIN: Final = 20.0
 KEYS_MIN: Final = 3
 FOLDS: Final = 5
+# Each of the keys that a gain rests on most is left out in turn; the others carry less of it.
+LEFT_OUT_MAX: Final = 10
 LABELS_NEEDED_MAX: Final = 10_000
 # Sterner than the usual 95 %, since every new label is another look: see docs/quality.md for how often chance passes.
 Z_99_ONE_SIDED: Final = 2.326
@@ -94,8 +97,9 @@ class Verifier(NamedTuple):
 
     ``why_not`` is None where it is in force; only then there are weights, by the marks' names. ``labels`` counts the
     prompts that were judged; ``labels_needed`` is how many more are needed, None where more of them promise nothing.
-    ``gain`` is by how many nats a label's log-loss falls on labels held out, ``gain_low`` its one-sided 99 % bound. A
-    decision adds the ``version`` that it found, and ``chance_min``, what the policy wants of an answer.
+    ``gain`` is by how many nats a label's log-loss falls on labels held out, without those of the key that it rests on
+    most where others share the workload; ``gain_low`` is its one-sided 99 % bound. A decision adds the ``version`` that
+    it found, and ``chance_min``, what the policy wants of an answer.
     """
 
     why_not: WhyNot | None = "no_labels"
@@ -165,7 +169,7 @@ def fitted(lessons: Sequence[Lesson], *, is_own: bool) -> Verifier:
         return missing
     stiffness = OWN if is_own else SHARED
     rows = _Rows(lessons, stiffness.weights)
-    gain, error = rows.held_out_gain()
+    gain, error = rows.proof(rows.held_out_gains(), is_own=is_own)
     low = gain - Z_99_ONE_SIDED * error
     found = Verifier(None, len(scores), 0, round(gain, ROUNDED), round(low, ROUNDED))
     # Rounded first, so that a machine's last bit puts nothing in force at one replica that is not at another.
@@ -217,6 +221,7 @@ class _Rows:
         self._weight = np.array([each.weight for each in lessons])
         self._folds = np.array([fold_of(each.group) for each in lessons])
         _, self._groups = np.unique([each.group for each in lessons], return_inverse=True)
+        _, self._keys = np.unique([each.key_id or "" for each in lessons], return_inverse=True)
         self.everything = np.ones(len(lessons), dtype=bool)
         self._stiffness = np.full(self._inputs.shape[1], stiffness)
 
@@ -250,11 +255,8 @@ class _Rows:
                 break
         return np.concatenate([found, np.zeros(self._inputs.shape[1] - columns)])
 
-    def held_out_gain(self) -> tuple[float, float]:
-        """By how many nats a label's log-loss is lower with marks than without, held out, and its standard error.
-
-        Over folds by prompt; the error counts each prompt once, whoever and however often it was judged.
-        """
+    def held_out_gains(self) -> Floats:
+        """By how many nats each label's log-loss is lower with marks than without, in folds by prompt, held out."""
         gained = np.zeros(len(self._odds))
         for fold in range(FOLDS):
             out = self._folds == fold
@@ -265,9 +267,22 @@ class _Rows:
                 for each in (False, True)
             )
             gained[out] = _log_loss(without, self._score[out]) - _log_loss(with_marks, self._score[out])
-        total = float(self._weight.sum())
-        mean = float(self._weight @ gained) / total
-        by_group = np.bincount(self._groups, self._weight * (gained - mean))
+        return gained
+
+    def proof(self, gained: Floats, *, is_own: bool) -> tuple[float, float]:
+        """The mean gain of a label and its standard error; where keys share, without the one that it rests on most."""
+        if is_own:
+            return self._mean_of(gained, self.everything)
+        resting = np.bincount(self._keys, self._weight * gained)
+        left = [self._mean_of(gained, self._keys != key) for key in np.argsort(-resting, kind="stable")[:LEFT_OUT_MAX]]
+        return min(left, key=lambda each: each[0] - Z_99_ONE_SIDED * each[1])
+
+    def _mean_of(self, gained: Floats, kept: NDArray[np.bool_]) -> tuple[float, float]:
+        """Weighted mean over the kept rows, and its error, which counts a prompt once, however often it was judged."""
+        weight = self._weight[kept]
+        total = float(weight.sum())
+        mean = float(weight @ gained[kept]) / total
+        by_group = np.bincount(self._groups[kept], weight * (gained[kept] - mean))
         return mean, sqrt(float(by_group @ by_group)) / total
 
 

@@ -89,7 +89,7 @@ def test_labels_of_answers_without_marks_and_of_failed_checks_teach_nothing() ->
     assert (moved.labels, moved.is_in_force) == (plain.labels, True)
 
 
-def test_ten_thousand_thumbs_of_one_key_put_nothing_in_force_and_out_of_it() -> None:
+def test_ten_thousand_thumbs_of_one_key_put_nothing_in_force() -> None:
     loud = [told(number, key="loud", bad=number % 2 == 0) for number in range(10_000)]
     alone = verifier_in(loud)
     assert alone is not None
@@ -103,6 +103,9 @@ def test_ten_thousand_thumbs_of_one_key_put_nothing_in_force_and_out_of_it() -> 
     before = verifier_in(honest)
     assert before is not None
     assert not before.is_in_force
+    beside = verifier_in([*honest, *loud])
+    assert beside is not None
+    assert beside.why_not == "not_proven"
 
 
 def test_what_was_rolled_back_or_faded_away_teaches_nothing() -> None:

@@ -119,6 +119,27 @@ def test_who_judges_one_answer_or_asks_one_prompt_again_and_again_proves_nothing
     assert (again.gain, again.gain_low) == pytest.approx((once.gain, once.gain_low), abs=2e-4)
 
 
+@pytest.mark.parametrize(("keys", "count"), [(3, 90), (8, 160)])
+def test_one_voice_that_agrees_with_itself_proves_nothing_to_the_others(keys: int, count: int) -> None:
+    def loud(seed: int) -> list[Lesson]:
+        return [
+            Lesson(
+                0.0,
+                float(number % 2),
+                VOICE_WEIGHT / 1_000,
+                marked(digits=3.0 * (number % 2)),
+                "loud",
+                f"{seed}l{number}",
+            )
+            for number in range(1_000)
+        ]
+
+    # Nothing tells among the others; the loud one's labels follow a mark without fail.
+    weight = VOICE_WEIGHT * keys / count
+    found = [fitted([*drawn(seed, count, keys=keys, weight=weight), *loud(seed)], is_own=False) for seed in range(60)]
+    assert sum(each.is_in_force for each in found) <= 3
+
+
 def test_the_folds_are_by_prompt_and_about_as_large() -> None:
     counts = np.bincount([fold_of(f"prompt{number}") for number in range(5_000)])
     assert len(counts) == 5
