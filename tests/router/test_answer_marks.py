@@ -71,6 +71,10 @@ def test_hedging_leaves_plain_statements_alone(text: str) -> None:
     assert mark("hedging", text) < 0.6
 
 
+def test_hedging_is_by_length_also_where_words_have_no_blanks() -> None:
+    assert 0 < mark("hedging", "光合作用将光转化为糖。" * 60 + "也许。") < 0.6
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -100,6 +104,11 @@ def test_an_end_inside_a_sentence_or_a_block_of_code_is_marked(text: str) -> Non
 )
 def test_other_ends_are_not(text: str) -> None:
     assert mark("mid_sentence", text) == 0.0
+
+
+def test_a_block_of_code_whose_end_is_not_read_is_not_taken_for_an_open_one() -> None:
+    middle = f"{PROSE} " * 40
+    assert mark("mid_sentence", f"{PROSE}\n```\nx = 1\n{middle}\n```\n{middle}") == 0.0
 
 
 def test_asking_back_is_an_end_in_a_question() -> None:

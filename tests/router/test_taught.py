@@ -78,7 +78,9 @@ def test_labels_of_answers_without_marks_and_of_failed_checks_teach_nothing() ->
     without = [replace(each, marks=None) for each in crowd("abc")]
     assert verifier_in(without) is None
     checks = [
-        replace(each, voice=Voice(each.key_id, CHECK_SOURCE), is_check=True, score=0.0, marks=NONE)
+        replace(
+            each, voice=Voice(each.key_id, CHECK_SOURCE), is_check=True, score=0.0, marks=NONE, prompt=f"c{each.prompt}"
+        )
         for each in crowd("abc")
     ]
     plain = verifier_in(crowd("abc"))
@@ -87,6 +89,15 @@ def test_labels_of_answers_without_marks_and_of_failed_checks_teach_nothing() ->
     assert plain is not None
     assert moved is not None
     assert (moved.labels, moved.is_in_force) == (plain.labels, True)
+
+
+def test_one_prompt_asked_a_hundred_times_is_one() -> None:
+    found = verifier_in([replace(each, prompt="the same") for each in crowd("abc")])
+    assert found is not None
+    assert (found.why_not, found.labels) == ("too_few_labels", 1)
+    unknown = verifier_in([replace(each, prompt="") for each in crowd("abc")])
+    assert unknown is not None
+    assert unknown.labels == 90, "where the prompt is not known, each decision stands for itself"
 
 
 def test_ten_thousand_thumbs_of_one_key_put_nothing_in_force() -> None:
