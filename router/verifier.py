@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from math import ceil, exp, log, sqrt
+from math import ceil, exp, fsum, log, sqrt
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
@@ -120,7 +120,8 @@ class Verifier(NamedTuple):
     def chance(self, quality: float, marks: Sequence[float]) -> float:
         """How likely an answer with these marks is good, 0..1, of a model expected to be good with ``quality``."""
         scale = _scale_of(marks)
-        weighed = sum(self.weights[name] * mark * scale for name, mark in zip(MARK_NAMES, marks, strict=True))
+        # An exact sum: Python's own adds floats in another way since 3.12, and a receipt gives its verdict anywhere.
+        weighed = fsum(self.weights[name] * mark * scale for name, mark in zip(MARK_NAMES, marks, strict=True))
         return 1 / (1 + exp(-(odds_of(quality) + self.intercept + weighed)))
 
     def doubts(self, quality: float | None, marks: Sequence[float]) -> bool:
@@ -151,7 +152,7 @@ def odds_of(quality: float) -> float:
 
 def _scale_of(marks: Sequence[float]) -> float:
     """What the marks are multiplied by, so that no answer is further from nothing notable than ``REACH``."""
-    length = sqrt(sum(mark * mark for mark in marks))
+    length = sqrt(fsum(mark * mark for mark in marks))
     return 1.0 if length <= REACH else REACH / length
 
 
