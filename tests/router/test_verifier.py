@@ -181,6 +181,7 @@ def test_one_voice_moves_no_answer_further_than_the_bound(
 
 
 def test_the_bound_is_what_is_said_of_it() -> None:
+    assert VOICE_WEIGHT == 10  # what the bound is stated for
     assert pytest.approx(4 / 3) == VOICE_ODDS_MAX
     # An answer expected to be good with 0.8 cannot be failed at 0.5 by one voice.
     assert odds_of(0.8) - VOICE_ODDS_MAX > 0
