@@ -240,7 +240,8 @@ class ToolCallDelta:
 class RawFrames:
     """Whole SSE frames of the caller's own wire, to be forwarded as they are; they hold neither usage nor the end mark.
 
-    ``output_bytes`` is about how many bytes of answer they carry, for the estimate when no usage comes.
+    ``output_bytes`` is about how many bytes of answer they carry, for the estimate when no usage comes; no fewer than
+    they carry where the call is held in slices.
     """
 
     data: bytes

@@ -114,12 +114,12 @@ class Cover:
     is_cut: bool
     is_closed: bool = False
 
-    async def reaches(self, seen_bytes: int) -> bool:
+    async def reaches(self, tokens_max: int) -> bool:
         """Whether what was seen of the answer, and a slice beyond, is paid for; holds more until it is, or cannot be.
 
-        A token covers at least a byte, so that bytes are a ceiling of tokens.
+        ``tokens_max`` is a ceiling of the tokens seen: their bytes, since a token covers at least one.
         """
-        while self.output_tokens < min(self.limit_tokens, seen_bytes + SLICE_TOKENS):
+        while self.output_tokens < min(self.limit_tokens, tokens_max + SLICE_TOKENS):
             output_tokens = min(self.limit_tokens, self.output_tokens + SLICE_TOKENS)
             extra_nanousd = self.pricing.of(output_tokens) - self.held_nanousd
             if extra_nanousd > 0:

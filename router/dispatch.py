@@ -282,6 +282,7 @@ class Dispatch:
             dropped=frozenset(hold.candidate.dropped),
             raw_surface=job.request.surface,
             wants_logprobs=job.checks_logprobs and "logprobs" in job.policy.models[hold.intent.model].card.capabilities,
+            is_sliced=hold.cover is not None and hold.cover.is_sliced,
         )
 
     def cooldowns_after(self, model: str, error: ProviderError) -> None:

@@ -43,7 +43,8 @@ class Call:
 
     ``output_tokens_max`` is always written upstream. ``dropped`` names settings to leave out because the model
     refuses them. ``raw_surface`` says that the caller speaks this wire too and frames may pass as they are.
-    ``wants_logprobs`` asks for the probabilities of the answer's tokens, for a check on it.
+    ``wants_logprobs`` asks for the probabilities of the answer's tokens, for a check on it. ``is_sliced`` where more
+    money is held as the answer comes: then what frames carry is never counted below what it is.
     """
 
     request: Request
@@ -54,6 +55,7 @@ class Call:
     dropped: frozenset[str] = frozenset()
     raw_surface: Surface | None = None
     wants_logprobs: bool = False
+    is_sliced: bool = False
 
 
 class ReplyStream(Protocol):

@@ -155,7 +155,10 @@ class AnswerStream:
     async def _is_paid_for(self) -> bool:
         """Whether the budgets hold what was seen; where not, the connection is closed and the answer is at its end."""
         assert self._hold.cover is not None
-        if await self._hold.cover.reaches(self._seen_bytes()):
+        # Thinking that is not shown is in the vendor's count alone, where it counts as it goes.
+        counted = self._stream.usage_so_far
+        tokens_max = max(self._seen_bytes(), 0 if counted is None else counted.output_tokens)
+        if await self._hold.cover.reaches(tokens_max):
             return True
         await self._stream.aclose()
         self._events = _Nothing()

@@ -54,7 +54,7 @@ class OpenAiProvider:
         """Ask for a stream; returns at its first event."""
         vendor, limit_s = call.deployment.model.vendor, first_byte_at_s(call.upstream)
         response = await self._post(call, is_streamed=True)
-        parser = OpenAiEvents(vendor, is_raw=call.raw_surface == "openai_chat")
+        parser = OpenAiEvents(vendor, is_raw=call.raw_surface == "openai_chat", is_exact=call.is_sliced)
         return await HttpStream(response, parser, vendor=vendor, upstream=call.upstream).begin(limit_s)
 
     async def _post(self, call: Call, *, is_streamed: bool) -> aiohttp.ClientResponse:

@@ -21,6 +21,7 @@ from router.chat import (
     UsageReport,
 )
 from router.errors import ProviderError
+from router.prompt import encode_text
 from router.providers.counts import count_in, count_or_zero_in, list_in, object_in, text_in
 from router.providers.refusals import event_error
 from router.providers.sse import data_of, parse_data
@@ -121,22 +122,85 @@ def plain_end(block: bytes) -> int:
     return end if block.count(b"}" + FRAME_END, 0, end) == block.count(FRAME_END, 0, end) else 0
 
 
-def frame_bytes_of(frame: bytes, chunk: dict[str, object]) -> int:
-    """How long a frame of this host's is without a word of answer, by its first: all name the same id and model."""
+def frame_bytes_of(frame: bytes, chunk: object) -> int:
+    """How long a frame is without a word of answer: those of one stream name the same id and model."""
     delta = object_in(next(iter(list_in(chunk, "choices")), None), "delta")
     return len(frame) + len(FRAME_END) - len(orjson.dumps(delta)) + len(EMPTY_DELTA)
 
 
-class OpenAiEvents:
-    """A stream's events. With ``is_raw``, plain frames are forwarded as bytes, several to an event."""
+def carried_bytes_of(frame: bytes) -> int:
+    """The bytes of every text in a frame's deltas, whatever it is called; all of a frame that cannot be read.
 
-    def __init__(self, vendor: str, *, is_raw: bool) -> None:
+    A ceiling of the tokens that it carries, since a token covers at least a byte.
+    """
+    try:
+        waiting: list[object] = [
+            object_in(each, "delta") for each in list_in(orjson.loads(data_of(frame) or b""), "choices")
+        ]
+    except orjson.JSONDecodeError:
+        return len(frame)
+    size = 0
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            size += len(encode_text(each))
+        elif isinstance(each, dict):
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
+    return max(size, FRAME_OUTPUT_BYTES)
+
+
+class FrameScale:
+    """How many bytes of answer raw frames carry: about so many by their length, or exactly where they are read.
+
+    What a frame holds beside its answer is the least that was measured, since hosts put more into their first frames
+    (`x_groq`, `prompt_filter_results`): of the events, the first, second, fourth, eighth and so on are measured, and
+    each that is shorter than it could be.
+    """
+
+    def __init__(self, *, is_exact: bool) -> None:
+        self._is_exact = is_exact
+        self._frame_bytes: int | None = None
+        self._events = 0
+
+    def frames(self, data: bytes, count: int) -> RawFrames:
+        """``count`` frames as one event."""
+        if self._is_exact:
+            return RawFrames(data, sum(carried_bytes_of(frame) for frame in data.split(FRAME_END) if frame))
+        floor = FRAME_OUTPUT_BYTES * count
+        self._events += 1
+        if not self._events & (self._events - 1) or len(data) - (self._frame_bytes or 0) * count < floor:
+            self._measure_last(data)
+        return RawFrames(data, max(floor, len(data) - (self._frame_bytes or 0) * count))
+
+    def _measure_last(self, data: bytes) -> None:
+        """Learn from the last of some frames; one without a choice, or that cannot be read, says nothing."""
+        end = len(data) - len(FRAME_END)
+        before = data.rfind(FRAME_END, 0, end)
+        frame = data[0 if before < 0 else before + len(FRAME_END) : end]
+        try:
+            chunk = orjson.loads(data_of(frame) or b"")
+        except orjson.JSONDecodeError:
+            return
+        if list_in(chunk, "choices"):
+            found = frame_bytes_of(frame, chunk)
+            self._frame_bytes = found if self._frame_bytes is None else min(found, self._frame_bytes)
+
+
+class OpenAiEvents:
+    """A stream's events. With ``is_raw``, plain frames are forwarded as bytes, several to an event.
+
+    With ``is_exact`` each of these is read to count what it carries, since money hangs on it while the stream flows.
+    """
+
+    def __init__(self, vendor: str, *, is_raw: bool, is_exact: bool = False) -> None:
         self._vendor = vendor
         self._is_raw = is_raw
         self._is_started = False
         self._has_finish = False
         self._frames: Iterator[bytes] = iter(())
-        self._frame_bytes = 0
+        self._scale = FrameScale(is_exact=is_exact)
         self._counted: Usage | None = None
         self._is_reported = False
         self.is_ended = False
@@ -152,7 +216,7 @@ class OpenAiEvents:
         if self._is_raw and block:
             end = plain_end(block)
             if end:
-                events.append(self._raw_frames(block[:end], block.count(FRAME_END, 0, end)))
+                events.append(self._scale.frames(block[:end], block.count(FRAME_END, 0, end)))
                 block = block[end:]
         self._feed_each(block, events)
 
@@ -169,7 +233,7 @@ class OpenAiEvents:
             if data == DONE:
                 self.is_ended = True
             elif self._is_raw and self._is_started and plain_end(frame + FRAME_END):
-                events.append(self._raw_frames(frame + FRAME_END, 1))
+                events.append(self._scale.frames(frame + FRAME_END, 1))
             else:
                 self._parse(frame, data, events)
 
@@ -186,9 +250,6 @@ class OpenAiEvents:
         """Most hosts count at the end alone; some count in every frame."""
         return None if self._counted is None else self._counted.tokens
 
-    def _raw_frames(self, data: bytes, frames: int) -> RawFrames:
-        return RawFrames(data, max(FRAME_OUTPUT_BYTES * frames, len(data) - self._frame_bytes * frames))
-
     def _parse(self, frame: bytes, data: bytes, events: deque[StreamEvent]) -> None:
         chunk = parse_data(data, self._vendor)
         error = chunk.get("error")
@@ -197,14 +258,13 @@ class OpenAiEvents:
             raise event_error(self._vendor, said, is_started=self._is_started)
         if not self._is_started:
             self._is_started = True
-            self._frame_bytes = frame_bytes_of(frame, chunk)
             events.append(StreamStart(text_in(chunk, "id"), text_in(chunk, "model")))
         # A frame that carries usage is not forwarded: the last chunk, with its money, is the surface's to write.
         is_forwarded = self._is_raw and chunk.get("usage") is None
         choices = list_in(chunk, "choices")
         if choices:
             if is_forwarded:
-                events.append(self._raw_frames(frame + FRAME_END, 1))
+                events.append(self._scale.frames(frame + FRAME_END, 1))
             else:
                 events.extend(delta_events(object_in(choices[0], "delta")))
             word = choices[0].get("finish_reason")

@@ -280,21 +280,26 @@ async def test_an_answer_without_usage_is_estimated_near_the_bill(world: World, 
     assert abs(tokens.output_text - billed.output_text) <= 0.1 * billed.output_text
 
 
-async def test_the_hosts_own_frames_weigh_what_they_carry(world: World) -> None:
-    """Raw frames are never parsed: what they carry is their size without the frame."""
+@pytest.mark.parametrize("is_sliced", [False, True])
+async def test_the_hosts_own_frames_weigh_what_they_carry(world: World, is_sliced: bool) -> None:
+    """Raw frames weigh their size without the frame; each is read only where money is held in slices."""
     body = {"messages": LONG_QUESTION["messages"]}
-    events = await world.stream(LLAMA, body, output_tokens_max=2_048)
-    text = "".join(
-        choice["delta"].get("content") or ""
+    events = await world.stream(LLAMA, body, output_tokens_max=2_048, is_sliced=is_sliced)
+    texts = [
+        "".join(
+            choice["delta"].get("content") or "" for choice in orjson.loads(frame.removeprefix(b"data: "))["choices"]
+        )
         for event in events
         if isinstance(event, RawFrames)
         for frame in event.data.split(b"\n\n")
         if frame
-        for choice in orjson.loads(frame.removeprefix(b"data: "))["choices"]
-    )
+    ]
     carried = sum(event.output_bytes for event in events if isinstance(event, RawFrames))
-    assert len(text) > 200
-    assert len(text) <= carried <= 1.1 * len(text)
+    length = len("".join(texts))
+    assert length > 200
+    assert length <= carried <= 1.1 * length
+    roles = len("assistant") - 4
+    assert not is_sliced or carried == sum(max(4, len(text)) for text in texts) + roles
 
 
 @pytest.mark.parametrize("model", ONE_OF_EACH)
