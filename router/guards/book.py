@@ -90,13 +90,14 @@ class Book:
                 opening=event.pattern,
             )
         own = event.said_chars or parent.said_chars
-        recurred = sum(turn == event.turn for turn, _, _ in parent.ring)
+        recurred = sum(turn == event.turn for turn, _, _, _ in parent.ring)
+        outlined = sum(outline == event.outline for _, _, _, outline in parent.ring) if event.outline else 0
         neared = (
             0
             if not event.near
             else sum(
                 near != 0 and call == event.call and distance(near, event.near) <= NEAR_BITS
-                for _, near, call in parent.ring
+                for _, near, call, _ in parent.ring
             )
         )
         is_fed = event.kind == "user" and event.is_fast
@@ -107,13 +108,15 @@ class Book:
             calls=parent.calls + 1,
             asked_ms=event.time_ms,
             context_chars=parent.context_chars + own + event.turn_chars,
-            ring=(*parent.ring, (event.turn, event.near, event.call))[-RING_MAX:],
+            ring=(*parent.ring, (event.turn, event.near, event.call, event.outline))[-RING_MAX:],
             seen_streak=(parent.seen_streak + 1 if recurred else 0) if is_tool else parent.seen_streak,
+            outline_streak=(parent.outline_streak + 1 if outlined else 0) if is_tool else parent.outline_streak,
             error_streak=(parent.error_streak + 1 if event.is_error else 0) if is_tool else parent.error_streak,
             fed_streak=parent.fed_streak + 1 if is_fed else 0,
             fed_chars=parent.fed_chars + event.turn_chars if is_fed else 0,
             own_chars=parent.own_chars + own if is_fed else 0,
             recurred=recurred if is_tool or event.is_fast else 0,
+            outlined=outlined,
             neared=neared if event.is_fast else 0,
             over_nanousd=parent.over_nanousd,
             spent_nanousd=parent.spent_nanousd,

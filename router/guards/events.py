@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Asked(NamedTuple):
-    """A request was let through. ``parent`` is 0 for a conversation that begins; ``expected`` is what it may cost."""
+    """A request was let through. ``parent`` is 0 for a conversation that begins; ``expected`` is what it may cost.
+
+    ``outline`` is 0 where it is no tool's turn, or where an older gateway wrote the event.
+    """
 
     time_ms: int
     owner: int
@@ -40,6 +43,7 @@ class Asked(NamedTuple):
     said_chars: int
     is_error: bool
     stamps: tuple[Stamp, ...]
+    outline: int = 0
 
 
 class Done(NamedTuple):
@@ -84,7 +88,7 @@ Event: TypeAlias = Asked | Done | Ruled
 def plain_of(event: Event) -> list[object]:
     """The event as JSON carries it."""
     if isinstance(event, Asked):
-        return ["a", *event[:-1], [list(stamp) for stamp in event.stamps]]
+        return ["a", *event[:-2], [list(stamp) for stamp in event.stamps], event.outline]
     return ["d" if isinstance(event, Done) else "r", *event]
 
 

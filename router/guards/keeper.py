@@ -208,6 +208,7 @@ class Keeper:
             said_chars=reading.said_chars,
             is_error=reading.is_error,
             stamps=reading.stamps,
+            outline=reading.outline,
         )
         return event, key
 

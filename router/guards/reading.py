@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from router.chat import Image, Text, ToolCall, ToolResult
 from router.guards.fingerprints import PIECES_MAX, digest, mixed, pieces
+from router.guards.opaque import without_ids
 from router.guards.volatile import bare, normalised
 from router.prompt import is_tool_turn, text_of
 
@@ -37,15 +38,17 @@ class Reading:
 
     ``whole`` stands for all of it but the system prompt; ``pattern`` for the same with times and counters out of the
     newest turn, ``bare`` with every number and id out, 0 where it has none. ``turn`` is the newest turn alone, for a
-    tool's the tool's name, arguments and result; ``call`` the name and arguments. ``prefixes`` stand for what the
-    request begins with, after each of its last 48 messages, the last for all of it. ``head`` is 0 for a short turn.
-    Sizes are characters. ``plain`` is the newest turn without its times and counters: it is not kept.
+    tool's the tool's name, arguments and result; ``outline`` the same without opaque ids, 0 where it is no tool's;
+    ``call`` the name and arguments. ``prefixes`` stand for what the request begins with, after each of its last 48
+    messages, the last for all of it. ``head`` is 0 for a short turn. Sizes are characters. ``plain`` is the newest turn
+    without its times and counters: it is not kept.
     """
 
     whole: int
     pattern: int
     bare: int
     turn: int
+    outline: int
     call: int
     kind: TurnKind
     head: int
@@ -79,12 +82,14 @@ def reading_of(request: Request, key: bytes) -> Reading:
     turn = digest(key, plain)
     called = sorted(f"{name} {arguments}" for name, arguments in calls.values()) if kind == "tool" else []
     said = [each for each in messages if each.role == "assistant"][-4:]
+    outlined = without_ids(plain, "\n".join(called), [*_systems(request), *messages[: start - 1]]) if called else plain
     is_text = kind == "user" and len(text) > HEAD_CHARS
     return Reading(
         whole=mark,
         pattern=mixed(PATTERN, model, context, turn, images),
         bare=0 if without is plain else mixed(BARE, model, context, digest(key, without), images),
         turn=mixed(TURN, turn, images),
+        outline=0 if kind != "tool" else mixed(TURN, turn if outlined is plain else digest(key, outlined), images),
         call=digest(key, "call", *called) if called else 0,
         kind=kind,
         head=digest(key, "head", request.model, text[:HEAD_CHARS]) if is_text else 0,
@@ -97,6 +102,10 @@ def reading_of(request: Request, key: bytes) -> Reading:
         is_opening=not said,
         plain=plain,
     )
+
+
+def _systems(request: Request) -> Iterable[Message]:
+    return (each for each in request.messages if each.role == "system")
 
 
 @lru_cache(maxsize=MODELS_KEPT)

@@ -63,6 +63,8 @@ SAME_SAID_FACTOR = 2
 # two errors followed each other.
 SEEN_STREAK_MAX = 8
 ERROR_STREAK_MAX = 12
+# Results that differ in opaque ids alone may be new things all the same: twice as many of them are let through.
+OUTLINE_FACTOR = 2
 NEARED_MAX = 12
 # A conversation with itself: so many turns at a machine's pace that bring next to nothing but its own words.
 FED_STREAK_MAX = 9
@@ -158,12 +160,8 @@ def _paths(event: Asked, node: Node, bounds: Guards, floor: int) -> Iterator[Fin
     leaked = node.over_nanousd + event.expected_nanousd
     scope_id = scope_id_of("lineage", event.root)
     found: list[tuple[GuardName, dict[str, int | float]]] = []
-    if event.kind == "tool" and min(node.recurred, node.seen_streak) >= bounds.repeats_max:
-        found.append(("no_progress", {"same_results": node.recurred + 1, "same_results_max": bounds.repeats_max}))
-    elif event.kind == "tool" and node.seen_streak > SEEN_STREAK_MAX:
-        found.append(("no_progress", {"nothing_new_streak": node.seen_streak, "streak_max": SEEN_STREAK_MAX}))
-    elif event.kind == "tool" and node.error_streak > ERROR_STREAK_MAX:
-        found.append(("no_progress", {"error_streak": node.error_streak, "streak_max": ERROR_STREAK_MAX}))
+    if event.kind == "tool" and (stalled := _stalled(node, bounds)):
+        found.append(("no_progress", stalled))
     elif event.kind == "user" and node.recurred >= bounds.repeats_max:
         found.append(("exact_repeat", {"same_turns": node.recurred + 1, "same_turns_max": bounds.repeats_max}))
     elif node.neared > NEARED_MAX:
@@ -177,6 +175,22 @@ def _paths(event: Asked, node: Node, bounds: Guards, floor: int) -> Iterator[Fin
         found.append(("context_growth", {"turns": node.fed_streak, "new_share": share, "new_share_min": FED_SHARE}))
     for guard, evidence in found:
         yield Finding(guard, "lineage", scope_id, {**evidence, "calls": node.calls}, leaked, floor)
+
+
+def _stalled(node: Node, bounds: Guards) -> dict[str, int | float]:
+    """What shows that tools bring nothing new; empty where they may."""
+    if min(node.recurred, node.seen_streak) >= bounds.repeats_max:
+        return {"same_results": node.recurred + 1, "same_results_max": bounds.repeats_max}
+    if node.seen_streak > SEEN_STREAK_MAX:
+        return {"nothing_new_streak": node.seen_streak, "streak_max": SEEN_STREAK_MAX}
+    if node.error_streak > ERROR_STREAK_MAX:
+        return {"error_streak": node.error_streak, "streak_max": ERROR_STREAK_MAX}
+    most = OUTLINE_FACTOR * bounds.repeats_max
+    if min(node.outlined, node.outline_streak) >= most:
+        return {"same_but_for_ids": node.outlined + 1, "same_but_for_ids_max": most}
+    if node.outline_streak > OUTLINE_FACTOR * SEEN_STREAK_MAX:
+        return {"only_ids_new_streak": node.outline_streak, "streak_max": OUTLINE_FACTOR * SEEN_STREAK_MAX}
+    return {}
 
 
 def _lineages(book: Book, event: Asked, bounds: Guards) -> Iterator[Finding]:

@@ -146,7 +146,7 @@ class Leaking:
 class Node:
     """A conversation up to one request: everything that is counted along its own path, so that forks are apart.
 
-    ``ring`` holds the newest 32 turns as (turn, near, call). ``over_nanousd`` is what was spent past a limit.
+    ``ring`` holds the newest 32 turns as (turn, near, call, outline). ``over_nanousd`` is what was spent past a limit.
     ``opening`` is the pattern of a conversation's first request, 0 for the others.
     """
 
@@ -157,13 +157,15 @@ class Node:
     done_ms: int = 0
     said_chars: int = 0
     context_chars: int = 0
-    ring: tuple[tuple[int, int, int], ...] = ()
+    ring: tuple[tuple[int, int, int, int], ...] = ()
     seen_streak: int = 0
+    outline_streak: int = 0
     error_streak: int = 0
     fed_streak: int = 0
     fed_chars: int = 0
     own_chars: int = 0
     recurred: int = 0
+    outlined: int = 0
     neared: int = 0
     over_nanousd: int = 0
     spent_nanousd: int = 0

@@ -91,10 +91,15 @@ def normalised(text: str) -> tuple[str, tuple[Stamp, ...]]:
 
 def bare(text: str) -> str:
     """The text without any number or anything that looks like an id; a long one as ``normalised`` reads it."""
+    return read_ends(text, lambda part: ID_LIKE.sub("\x02", part))
+
+
+def read_ends(text: str, read: Callable[[str], str]) -> str:
+    """The text with what stands around its numbers read anew; a long one as ``normalised`` reads it."""
     if len(text) > READ_CHARS:
         half = READ_CHARS // 2
-        return bare(text[:half]) + _without_digits(text[half:-half]) + bare(text[-half:])
-    return _read_at_numbers(text, lambda part: ID_LIKE.sub("\x02", part))
+        return read_ends(text[:half], read) + _without_digits(text[half:-half]) + read_ends(text[-half:], read)
+    return _read_at_numbers(text, read)
 
 
 def _without_digits(text: str) -> str:
