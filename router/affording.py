@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from router.cover import Floor
     from router.errors import BudgetExhaustedError
     from router.job import Job
+    from router.policy import Upstream
     from router.turns import Ticket
-
-# What is kept of the deadline for the call itself.
-CALL_MIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +154,7 @@ class Affording:
         budget = purse.budget(denial) if purse is not None else None
         if budget is None or (denial.is_settled and budget.when_exhausted != "queue"):
             return now_s
-        return min(now_s + budget.queue_s, deadline_s - CALL_MIN_S)
+        return min(now_s + budget.queue_s, deadline_s - _kept_for_the_call_s(self.job.policy.upstream))
 
     def _refused(self, denial: Denial) -> BudgetExhaustedError:
         account, purse = self.job.account, self.job.account.purse
@@ -164,3 +162,8 @@ class Affording:
         receipt = receipt_of(self.job.decision)
         self.admission.reject(Rejection(account.subject, self.admission.clock.now_ms(), error.code, receipt))
         return error
+
+
+def _kept_for_the_call_s(upstream: Upstream) -> float:
+    """What of the deadline is no time to wait in line: a call that is given less is paid for and seldom answered."""
+    return min(upstream.connect_timeout_s + upstream.first_byte_timeout_s, upstream.deadline_s / 2)

@@ -20,7 +20,13 @@ from router.answer_marks import marks_of
 from router.budgets import Denial
 from router.cascade import checks_for
 from router.chat import Reply
-from router.errors import ProviderError, ProviderRejectedError, ProviderUnavailableError, RouterError
+from router.errors import (
+    ProviderError,
+    ProviderRejectedError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    RouterError,
+)
 from router.estimate import Seen, seen_in_reply
 from router.ledger import Rejection
 from router.ports import Call
@@ -49,6 +55,10 @@ PATIENCE_S = 1.0
 CATCH_UP_S = 1.0
 # An attempt that the deadline has nearly reached is still given this long.
 ATTEMPT_MIN_S = 0.5
+# No other candidate is asked with less of the deadline left: it would be paid for and seldom answer.
+FALLBACK_SHARE_MIN = 0.05
+# A timeout says nothing of a deployment that was waited for less than so much of what the policy gives it.
+FAIR_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +210,8 @@ class Dispatch:
                 if is_over or self.clock.monotonic_s() + (pause_s or 0.0) >= deadline_s:
                     break
                 await asyncio.sleep(pause_s or 0.0)
-            if isinstance(last, ProviderRejectedError) or self.clock.monotonic_s() >= deadline_s:
+            left_s = deadline_s - self.clock.monotonic_s()
+            if isinstance(last, ProviderRejectedError) or left_s < FALLBACK_SHARE_MIN * job.policy.upstream.deadline_s:
                 break
         assert last is not None
         raise last
@@ -248,12 +259,13 @@ class Dispatch:
         model = hold.intent.model
         provider = self.providers[job.policy.models[model].wire]
         answer: Answered | None = None
+        call = self._call(job, hold, deadline_s)
         try:
-            answer = await ask(provider, self._call(job, hold, deadline_s))
+            answer = await ask(provider, call)
             # The disk has been at it while the vendor worked: a power-safe copy is due before the first byte goes back.
             await self.ledger.sync(hold.place)
         except ProviderError as error:
-            self.cooldowns_after(model, error)
+            self.cooldowns_after(model, error, is_fair=is_fair(call.upstream, job.policy.upstream))
             hold.fail(error, is_billed=error.is_billed, seen=Seen(text_bytes=error.seen_bytes))
             return error
         except RouterError as error:
@@ -285,9 +297,10 @@ class Dispatch:
             is_sliced=hold.cover is not None and hold.cover.is_sliced,
         )
 
-    def cooldowns_after(self, model: str, error: ProviderError) -> None:
-        """Count what speaks of the deployment's health, not what speaks of the request."""
-        if not isinstance(error, ProviderRejectedError):
+    def cooldowns_after(self, model: str, error: ProviderError, *, is_fair: bool) -> None:
+        """Count what speaks of the deployment's health, not what speaks of the request or of the time it was given."""
+        is_cut_short = isinstance(error, ProviderTimeoutError) and not is_fair
+        if not isinstance(error, ProviderRejectedError) and not is_cut_short:
             self.cooldowns.failed(model, self.clock.monotonic_s(), retry_after_s=error.retry_after_s)
 
     def _pause_s(self, error: ProviderError, retry: int, *, has_other: bool) -> float | None:
@@ -314,6 +327,13 @@ def within(upstream: Upstream, left_s: float) -> Upstream:
     connect_s = min(upstream.connect_timeout_s, left_s / 2)
     first_byte_s = min(upstream.first_byte_timeout_s, left_s - connect_s)
     return replace(upstream, connect_timeout_s=connect_s, first_byte_timeout_s=first_byte_s)
+
+
+def is_fair(given: Upstream, policy: Upstream) -> bool:
+    """Whether an attempt was given about as long as the policy gives one that begins at once."""
+    full = within(policy, policy.deadline_s)
+    most_s = full.connect_timeout_s + full.first_byte_timeout_s
+    return given.connect_timeout_s + given.first_byte_timeout_s >= FAIR_SHARE * most_s
 
 
 def _seen_in(answer: object) -> Seen:
