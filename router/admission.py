@@ -20,6 +20,7 @@ from router.errors import BudgetStoreUnavailableError, LedgerUnavailableError
 from router.estimate import NOTHING_SEEN, Expected, estimate_of, most_nanousd_of
 from router.ledger import Intent, Rejection, Settlement
 from router.receipt import receipt_of
+from router.reported import is_possible, tell_impossible
 from router.savings import premium_cost_of
 from router.tokens import Usage
 
@@ -124,7 +125,7 @@ class Hold:
         error: RouterError | None = None,
         error_code: str | None = None,
     ) -> None:
-        """Charge what the vendor reported, or the estimate from what was seen, and end the request."""
+        """Charge what the vendor reported where it can be, or the estimate from what was seen, and end the request."""
         if self.is_settled:
             return
         tokens, source = self._spent(usage, seen)
@@ -188,10 +189,18 @@ class Hold:
         tokens, source = self._spent(usage, seen)
         self._close(tokens, source, None, "client_left", seen)
 
+    def accepts(self, usage: Usage | None, seen: Seen = NOTHING_SEEN) -> bool:
+        """Whether there is a count of the vendor's that can be; else the estimate is charged."""
+        model, limit = self.policy.models[self.intent.model], self.candidate.output_tokens_max
+        return usage is not None and is_possible(usage.tokens, model, self.request, limit, seen)
+
     def _spent(self, usage: Usage | None, seen: Seen) -> tuple[TokenUsage, UsageSource]:
+        model = self.policy.models[self.intent.model]
         if usage is not None:
-            return usage.tokens, usage.source
-        return estimate_of(self.policy.models[self.intent.model], self._expected(), seen), "estimated"
+            if self.accepts(usage, seen):
+                return usage.tokens, usage.source
+            tell_impossible(usage.tokens, model, self.request, self.candidate.output_tokens_max)
+        return estimate_of(model, self._expected(), seen), "estimated"
 
     def _expected(self) -> Expected:
         return Expected(

@@ -92,7 +92,7 @@ class Gateway:
             raise
         hold.vendor_id = reply.vendor_id
         job.hears(reply)
-        seen = seen_in_reply(reply) if reply.usage is None else NOTHING_SEEN
+        seen = NOTHING_SEEN if hold.accepts(reply.usage) else seen_in_reply(reply)
         hold.settle(reply.usage, "answered", finish_reason=reply.finish_reason, seen=seen)
         return Answer(reply, hold.bill())
 

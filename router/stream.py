@@ -205,13 +205,14 @@ class AnswerStream:
                 self._hold.vendor_id = vendor_id
 
     def _settle(self, outcome: Outcome, error: ProviderError | None = None) -> None:
-        seen = NOTHING_SEEN if self.usage is not None else self._seen()
+        seen = NOTHING_SEEN if self._hold.accepts(self.usage) else self._seen()
         if self._transcript is not None and self._watch is not None:
             self._watch.parts = self._transcript.parts()
         self._hold.settle(
             self.usage, outcome, seen=seen, finish_reason=self._finish, error=error, error_code=self._ended_by
         )
-        if self._ended_by is not None and self.usage is None:
+        is_refuted = self.usage is not None and not self._hold.accepts(self.usage, seen)
+        if is_refuted or (self._ended_by is not None and self.usage is None):
             self.usage = self._hold.estimated_usage()
         self.bill = self._hold.bill()
 
