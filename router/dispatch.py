@@ -20,6 +20,7 @@ from router.answer_marks import marks_of
 from router.budgets import Denial
 from router.cascade import checks_for
 from router.chat import Reply
+from router.cooldown import NO_PROBE
 from router.errors import (
     ProviderError,
     ProviderRejectedError,
@@ -201,7 +202,15 @@ class Dispatch:
                 if isinstance(hold, Denial):
                     last = last or self._denied(job, hold)
                     break
-                answer = await self._attempt(job, hold, ask, deadline_s)
+                probe = NO_PROBE if retry else self._probe(job, model, deadline_s)
+                if probe is None:
+                    rests = self._rests(hold)
+                    last = last or rests
+                    break
+                try:
+                    answer = await self._attempt(job, hold, ask, deadline_s)
+                finally:
+                    self.cooldowns.end(model, probe)
                 if not isinstance(answer, ProviderError):
                     return answer, hold
                 last = answer
@@ -252,6 +261,19 @@ class Dispatch:
             self.admission.reject(Rejection(job.account.subject, self.clock.now_ms(), error.code))
             raise error
         return awake
+
+    def _probe(self, job: Job, model: str, deadline_s: float) -> int | None:
+        """The probe that a first attempt is; None where others found the model unwell since it was chosen."""
+        now_s = self.clock.monotonic_s()
+        given = within(job.policy.upstream, deadline_s - now_s)
+        return self.cooldowns.begin(model, now_s, given.connect_timeout_s + given.first_byte_timeout_s)
+
+    def _rests(self, hold: Hold) -> ProviderError:
+        """What stands against a model that rests by now; its hold goes back."""
+        rest_s = self.cooldowns.rest_s(hold.intent.model, self.clock.monotonic_s())
+        error = ProviderUnavailableError(f"{hold.intent.model} cools down after failures", retry_after_s=rest_s)
+        hold.fail(error, is_billed=False)
+        return error
 
     async def _attempt(
         self, job: Job, hold: Hold, ask: Callable[[Provider, Call], Awaitable[Answered]], deadline_s: float

@@ -242,6 +242,59 @@ def test_a_probe_that_fails_goes_back_to_rest() -> None:
     assert stage.vendor.asked == [CHEAP, DEAR, CHEAP, DEAR, DEAR]
 
 
+def test_when_a_rest_is_over_one_request_probes_and_the_others_go_elsewhere() -> None:
+    policy = policy_with(cooldown_failures=1, cooldown_s=30.0, retries_max=0)
+    stage = Stage({CHEAP: [odd(), after(2.0, reply_of()), *[reply_of()] * 5], DEAR: [reply_of()] * 30}, policy=policy)
+
+    async def ask(number: int) -> str:
+        return (await stage.gateway.answer(request_of(f"question {number}"), NOBODY, ANY)).bill.model
+
+    async def story() -> tuple[list[str], list[str]]:
+        await ask(0)
+        await asyncio.sleep(30.0)
+        together = list(await asyncio.gather(*(ask(number) for number in range(1, 20))))
+        return together, list(await asyncio.gather(*(ask(number) for number in range(20, 25))))
+
+    together, behind = leap(story())
+    assert together.count(CHEAP) == 1
+    assert behind == [CHEAP] * 5, "its answer opened the way for all"
+
+
+@pytest.mark.parametrize("told", [refused(), "cancelled"])
+def test_a_probe_that_says_nothing_of_the_deployments_health_lets_the_next_one_try_at_once(told: Any) -> None:
+    policy = policy_with(cooldown_failures=1, cooldown_s=30.0)
+    probe = after(5.0, reply_of()) if told == "cancelled" else told
+    stage = Stage({CHEAP: [odd(), probe, reply_of()], DEAR: [reply_of()]}, policy=policy)
+
+    async def story() -> str:
+        await stage.gateway.answer(request_of(), NOBODY, ANY)
+        await asyncio.sleep(31.0)
+        task = asyncio.ensure_future(stage.gateway.answer(request_of("the probe"), NOBODY, ANY))
+        await asyncio.sleep(1.0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return (await stage.gateway.answer(request_of("the next one"), NOBODY, ANY)).bill.model
+
+    assert leap(story()) == CHEAP
+
+
+def test_who_finds_the_only_model_probed_is_told_to_come_back_soon_and_its_hold_goes_back() -> None:
+    policy = policy_with(cooldown_failures=1, cooldown_s=30.0)
+    stage = Stage({DEAR: [odd(), after(2.0, reply_of())]}, policy=policy)
+
+    async def story() -> list[Any]:
+        with pytest.raises(ProviderError):
+            await stage.gateway.answer(request_of(), NOBODY, PREMIUM)
+        await asyncio.sleep(31.0)
+        asks = (stage.gateway.answer(request_of(f"question {each}"), NOBODY, PREMIUM) for each in range(3))
+        return list(await asyncio.gather(*asks, return_exceptions=True))
+
+    answer, *errors = leap(story())
+    assert answer.bill.model == DEAR
+    assert all(isinstance(error, ProviderUnavailableError) and 0 < error.retry_after_s <= 5.0 for error in errors)
+    assert len(stage.vendor.asked) == 2
+
+
 def test_when_everything_rests_the_refusal_says_until_when_and_is_in_the_ledger() -> None:
     policy = policy_with(cooldown_failures=1, cooldown_s=30.0)
     stage = Stage({DEAR: [odd()]}, policy=policy)
