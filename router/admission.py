@@ -186,8 +186,7 @@ class Hold:
 
     def abandon(self, usage: Usage | None = None, seen: Seen = NOTHING_SEEN) -> None:
         """Charge the usage or the estimate: cut off from our side while the vendor may have been working."""
-        tokens, source = self._spent(usage, seen)
-        self._close(tokens, source, None, "client_left", seen)
+        self._close(*self._spent(usage, seen), None, "client_left", seen)
 
     def accepts(self, usage: Usage | None, seen: Seen = NOTHING_SEEN) -> bool:
         """Whether there is a count of the vendor's that can be; else the estimate is charged."""
