@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from router import json_shape
 from router.json_shape import fits_shape
 
 PERSON: dict[str, Any] = {
@@ -102,3 +104,70 @@ SCHEMAS = st.recursive(
 @given(VALUES, SCHEMAS)
 def test_for_the_keywords_that_it_knows_it_agrees_with_the_reference(value: Any, schema: dict[str, Any]) -> None:
     assert fits_shape(json.loads(json.dumps(value)), schema) == Draft202012Validator(schema).is_valid(value)
+
+
+TWICE: dict[str, Any] = {"allOf": [{"$ref": "#"}, {"$ref": "#"}]}
+FANNED: dict[str, Any] = {
+    "$ref": "#/$defs/n0",
+    "$defs": {f"n{n}": {"allOf": [{"$ref": f"#/$defs/n{n + 1}"}] * 8} for n in range(30)},
+}
+FAR: dict[str, Any] = {"allOf": [{"$ref": "#" + "/a" * 200_000}] * 10_000}
+LARGE = {"rows": [{"id": number, "name": "x" * 20} for number in range(2_000)]}
+
+
+@pytest.mark.parametrize(
+    ("value", "schema"),
+    [
+        ({}, TWICE),
+        ({}, {"anyOf": [{"$ref": "#"}, {"$ref": "#"}, {"type": "string"}]}),
+        ({}, FANNED),
+        (1, FAR),
+        (LARGE, {"enum": [{**LARGE, "more": 1}, [LARGE]] * 5_000, "anyOf": [{"const": LARGE}] * 1_000}),
+        ([0] * 1_000_000, {"items": {"type": "integer"}, "allOf": [{"$ref": "#"}, {"$ref": "#"}]}),
+        ({"a": 1}, {"allOf": [{"required": ["a"] * 100_000, "type": ["x"] * 100_000 + ["object"]}] * 1_000}),
+        (dict.fromkeys(map(str, range(100_000))), {"allOf": [{"additionalProperties": {}}] * 1_000}),
+    ],
+    ids=["twice", "any", "fanned", "far", "large", "many", "names", "others"],
+)
+def test_no_question_takes_more_than_a_bounded_number_of_calls(value: object, schema: dict[str, Any]) -> None:
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 100 * json_shape.STEPS_MAX:
+            sys.setprofile(None)
+            raise AssertionError(calls)
+
+    sys.setprofile(count)
+    try:
+        fits_shape(value, schema)
+    finally:
+        sys.setprofile(None)
+
+
+def test_long_texts_that_are_compared_count_for_more_than_short_ones() -> None:
+    text, other = "x" * 1_000_000, "x" * 999_999 + "y"
+    # Each comparison is quick and says no; a hundred thousand of them would be a minute.
+    assert not fits_shape(text, {"enum": [other] * 50})
+    assert fits_shape(text, {"enum": [other] * 100_000})
+
+
+def test_a_question_that_takes_too_long_says_nothing() -> None:
+    slow = {"allOf": [{"$ref": "#/$defs/slow"}] * 2}
+    wrong = {"allOf": [{"$ref": "#/$defs/slow"}, {"type": "string"}], "$defs": {"slow": slow}}
+    assert fits_shape(1, wrong)
+    assert not fits_shape(1, {"allOf": [{"type": "string"}, {"$ref": "#"}, {"$ref": "#"}]})
+
+
+def test_long_answers_are_still_looked_at_in_whole() -> None:
+    schema = {"type": "array", "items": {"type": "object", "properties": {"n": {"type": "integer"}}}}
+    rows: list[Any] = [{"n": number} for number in range(9_000)]
+    assert fits_shape(rows, schema)
+    assert not fits_shape([*rows, {"n": "x"}], schema)
+
+
+@pytest.mark.parametrize(("value", "other"), [([True], [1]), ({"a": 1}, {"a": True}), ([1], [1, 2]), ({"a": 1}, {})])
+def test_what_differs_inside_differs(value: object, other: object) -> None:
+    assert not fits_shape(value, {"const": other})
+    assert fits_shape(value, {"enum": [other, value]})
