@@ -71,10 +71,13 @@ def chunks_of(messages: Sequence[Message]) -> list[Chunk]:
 
 def around(message: Message, chunks: Sequence[Chunk]) -> str:
     """What the message says beside its chunks."""
+    spans: dict[int, list[tuple[int, int]]] = {}
+    for each in chunks:
+        spans.setdefault(each.part, []).append((each.start, each.end))
     said: list[str] = []
     for at, part in enumerate(message.parts):
         if isinstance(part, Text):
-            said.append(without(part.text, [(each.start, each.end) for each in chunks if each.part == at]))
+            said.append(without(part.text, spans.get(at, ())))
     return "\n".join(said)
 
 

@@ -188,12 +188,15 @@ def query_of(messages: Sequence[Message], chunks: Sequence[Chunk]) -> dict[bytes
     Empty where no user says anything beside chunks.
     """
     found: dict[bytes, float] = {}
+    of_message: dict[int, list[Chunk]] = {}
+    for each in chunks:
+        of_message.setdefault(each.message, []).append(each)
     has_asked = False
     for index in range(len(messages) - 1, -1, -1):
         role = messages[index].role
         if role not in ("user", "assistant") or (role == "assistant" and not has_asked):
             continue
-        said = around(messages[index], [each for each in chunks if each.message == index])
+        said = around(messages[index], of_message.get(index, ()))
         terms = _terms_of(said)
         weight = WEIGHT_SAID if role == "assistant" else WEIGHT_ASKED if has_asked else 1.0
         has_asked = has_asked or (role == "user" and bool(terms))

@@ -29,6 +29,7 @@ class Renderer:
     def __init__(self) -> None:
         self._ids: dict[str, str] = {}
         self._used: set[str] = set()
+        self._times: dict[str, int] = {}
         self.has_spoken_system = False
 
     def turns(self, messages: Sequence[Message], system: Sequence[Text]) -> list[dict[str, object]]:
@@ -101,10 +102,12 @@ class Renderer:
 
     def _new_id(self, call_id: str) -> str:
         base = found = tool_id_of(call_id)
-        again = 1
+        # The count goes on where it stood: a body may hold one id millions of times.
+        again = self._times.get(base, 1)
         while found in self._used:
             again += 1
             found = f"{base}_{again}"
+        self._times[base] = again
         self._used.add(found)
         self._ids[call_id] = found
         return found
