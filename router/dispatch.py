@@ -33,6 +33,7 @@ from router.ledger import Rejection
 from router.ports import Call
 from router.replay import ReplyEvents
 from router.treasury import exhausted
+from router.unforeseen import unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -283,7 +284,7 @@ class Dispatch:
         answer: Answered | None = None
         call = self._call(job, hold, deadline_s)
         try:
-            answer = await ask(provider, call)
+            answer = await _understood(ask, provider, call)
             # The disk has been at it while the vendor worked: a power-safe copy is due before the first byte goes back.
             await self.ledger.sync(hold.place)
         except ProviderError as error:
@@ -363,6 +364,16 @@ def _seen_in(answer: object) -> Seen:
     if isinstance(answer, Reply):
         return seen_in_reply(answer)
     return Seen(counted=getattr(answer, "usage_so_far", None))
+
+
+async def _understood(ask: Callable[[Provider, Call], Awaitable[Answered]], provider: Provider, call: Call) -> Answered:
+    """What the vendor answered. An answer that breaks the code which reads it is the vendor's failure, and billed."""
+    try:
+        return await ask(provider, call)
+    except RouterError:
+        raise
+    except Exception as error:  # noqa: BLE001  # what a vendor sends has no bounds, and its attempt needs an end
+        raise unforeseen(call.deployment.model.id, error) from None
 
 
 async def _whole(provider: Provider, call: Call) -> Reply:

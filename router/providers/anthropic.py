@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import orjson
-
 from router.chat import Reply
 from router.errors import ProviderError
 from router.providers.anthropic_answer import AnthropicEvents, finish_of, parts_of, usage_of
 from router.providers.anthropic_body import body_of
 from router.providers.counts import list_in, text_in
 from router.providers.http import first_byte_at_s, headers_of, post, read_json
+from router.providers.json_text import json_bytes
 from router.providers.stream import HttpStream
 
 if TYPE_CHECKING:
@@ -54,5 +53,5 @@ class AnthropicProvider:
     async def _post(self, call: Call, *, is_streamed: bool) -> aiohttp.ClientResponse:
         own = {"anthropic-version": API_VERSION, "x-api-key": call.deployment.api_key}
         headers = headers_of(call.attempt_id, own, is_streamed=is_streamed)
-        body = orjson.dumps(body_of(call, is_streamed=is_streamed))
+        body = json_bytes(body_of(call, is_streamed=is_streamed))
         return await post(self.session, VENDOR, f"{call.deployment.api_base}/v1/messages", body, headers, call.upstream)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import orjson
-
 from router.chat import (
     Finish,
     StreamStart,
@@ -19,6 +17,7 @@ from router.chat import (
 )
 from router.errors import ProviderError
 from router.providers.counts import count_in, count_or_zero_in, object_in, text_in
+from router.providers.json_text import json_bytes
 from router.providers.refusals import event_error
 from router.providers.sse import datas_of, parse_data
 from router.tokens import TokenUsage, Usage
@@ -89,7 +88,7 @@ def parts_of(content: list[dict[str, object]]) -> tuple[Part, ...]:
         elif kind == "thinking":
             parts.append(Thinking(text_in(block, "thinking"), text_in(block, "signature") or None, VENDOR))
         elif kind == "tool_use":
-            arguments = orjson.dumps(block.get("input") or {}).decode()
+            arguments = json_bytes(block.get("input") or {}).decode()
             parts.append(ToolCall(text_in(block, "id"), text_in(block, "name"), arguments))
     return tuple(parts)
 

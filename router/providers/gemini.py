@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import orjson
-
 from router.chat import Reply, ToolCall
 from router.errors import ProviderError
 from router.providers.counts import list_in, object_in, text_in
 from router.providers.gemini_answer import GeminiEvents, finish_of, is_blocked, mean_logprob_of, parts_of, usage_of
 from router.providers.gemini_body import body_of
 from router.providers.http import first_byte_at_s, headers_of, post, read_json
+from router.providers.json_text import json_bytes
 from router.providers.stream import HttpStream
 
 if TYPE_CHECKING:
@@ -60,4 +59,4 @@ class GeminiProvider:
         headers = headers_of(call.attempt_id, {"x-goog-api-key": call.deployment.api_key}, is_streamed=is_streamed)
         model = quote(call.deployment.model.vendor_model, safe="")
         url = f"{call.deployment.api_base}/v1beta/models/{model}:{method}"
-        return await post(self.session, VENDOR, url, orjson.dumps(body_of(call)), headers, call.upstream)
+        return await post(self.session, VENDOR, url, json_bytes(body_of(call)), headers, call.upstream)

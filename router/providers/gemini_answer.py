@@ -7,8 +7,6 @@ import secrets
 from math import isfinite
 from typing import TYPE_CHECKING
 
-import orjson
-
 from router.chat import (
     Finish,
     StreamStart,
@@ -22,6 +20,7 @@ from router.chat import (
 )
 from router.errors import ProviderError
 from router.providers.counts import count_in, count_or_zero_in, list_in, object_in, text_in
+from router.providers.json_text import json_bytes
 from router.providers.refusals import event_error
 from router.providers.sse import datas_of, parse_data
 from router.tokens import TokenUsage, Usage
@@ -99,7 +98,7 @@ def parts_of(parts: list[dict[str, object]], vendor_id: str, first_call: int = 0
     for part in parts:
         function = object_in(part, "functionCall")
         if function:
-            arguments = orjson.dumps(function.get("args") or {}).decode()
+            arguments = json_bytes(function.get("args") or {}).decode()
             call_id = text_in(function, "id") or call_id_of(vendor_id, calls)
             found.append(ToolCall(call_id, text_in(function, "name"), arguments))
             calls += 1

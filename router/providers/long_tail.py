@@ -16,6 +16,7 @@ from router.providers.openai_answer import usage_of as openai_usage_of
 from router.providers.openai_body import body_of
 from router.providers.refusals import BUSY, REJECTED, SERVER_FAULT, parse_retry_after_s
 from router.tokens import TokenUsage, Usage
+from router.unforeseen import unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -162,7 +163,7 @@ class LongTailStream:
         return self
 
     def __aiter__(self) -> AsyncIterator[StreamEvent]:
-        return self._events()
+        return self._understood()
 
     @property
     def usage_so_far(self) -> TokenUsage | None:
@@ -182,6 +183,15 @@ class LongTailStream:
             return None
         except Exception as error:  # noqa: BLE001  # the seam to litellm, whose tree is open
             raise error_of(self._vendor, error, is_started=self._first is not None) from None
+
+    async def _understood(self) -> AsyncIterator[StreamEvent]:
+        try:
+            async for event in self._events():
+                yield event
+        except ProviderError:
+            raise
+        except Exception as error:  # noqa: BLE001  # what a vendor sends has no bounds, and its stream needs an end
+            raise unforeseen(self._vendor, error) from None
 
     async def _events(self) -> AsyncIterator[StreamEvent]:
         chunk = self._first

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import orjson
-
 from router.chat import Reply
 from router.errors import ProviderError
 from router.providers.counts import object_in, text_in
 from router.providers.http import first_byte_at_s, headers_of, post, read_json
+from router.providers.json_text import json_bytes
 from router.providers.openai_answer import OpenAiEvents, finish_of, mean_logprob_of, parts_of, usage_of
 from router.providers.openai_body import body_of
 from router.providers.stream import HttpStream
@@ -39,7 +38,7 @@ class OpenAiProvider:
         logprob = mean_logprob_of(choice) if call.wants_logprobs else None
         if call.wants_logprobs and not call.request.body.get("logprobs"):
             choice["logprobs"] = None  # the caller did not ask for them
-            raw = orjson.dumps(parsed)
+            raw = json_bytes(parsed)
         return Reply(
             vendor_id=text_in(parsed, "id"),
             vendor_model=text_in(parsed, "model"),
@@ -61,6 +60,6 @@ class OpenAiProvider:
         key = call.deployment.api_key
         own = {"Authorization": f"Bearer {key}"} if key else {}
         headers = headers_of(call.attempt_id, own, is_streamed=is_streamed)
-        body = orjson.dumps(body_of(call, is_streamed=is_streamed))
+        body = json_bytes(body_of(call, is_streamed=is_streamed))
         url = f"{call.deployment.api_base}/chat/completions"
         return await post(self.session, call.deployment.model.vendor, url, body, headers, call.upstream)

@@ -6,8 +6,6 @@ import re
 from math import isfinite
 from typing import TYPE_CHECKING
 
-import orjson
-
 from router.chat import (
     Finish,
     RawFrames,
@@ -23,6 +21,7 @@ from router.chat import (
 from router.errors import ProviderError
 from router.prompt import encode_text
 from router.providers.counts import count_in, count_or_zero_in, list_in, object_in, text_in
+from router.providers.json_text import json_bytes
 from router.providers.refusals import event_error
 from router.providers.sse import data_of, parse_data
 from router.tokens import TokenUsage, Usage
@@ -125,7 +124,7 @@ def plain_end(block: bytes) -> int:
 def frame_bytes_of(frame: bytes, chunk: object) -> int:
     """How long a frame is without a word of answer: those of one stream name the same id and model."""
     delta = object_in(next(iter(list_in(chunk, "choices")), None), "delta")
-    return len(frame) + len(FRAME_END) - len(orjson.dumps(delta)) + len(EMPTY_DELTA)
+    return len(frame) + len(FRAME_END) - len(json_bytes(delta)) + len(EMPTY_DELTA)
 
 
 def carried_bytes_of(frame: bytes) -> int:

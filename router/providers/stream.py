@@ -11,6 +11,7 @@ import aiohttp
 from router.errors import ProviderError, ProviderTimeoutError
 from router.providers.http import wait_between_bytes
 from router.providers.sse import FrameReader, MalformedEventError
+from router.unforeseen import unforeseen
 
 if TYPE_CHECKING:
     from router.chat import StreamEvent
@@ -105,6 +106,8 @@ class HttpStream:
             self._parser.go_on(self._events)
         except ProviderError as error:
             self._failure = error
+        except Exception as error:  # noqa: BLE001  # as above
+            self._failure = unforeseen(self._vendor, error)
         return True
 
     async def _read(self) -> None:
@@ -128,6 +131,8 @@ class HttpStream:
         except (aiohttp.ClientError, OSError) as error:
             self._failure = ProviderError(f"{self._vendor} broke off its stream", is_billed=True)
             self._failure.__cause__ = error
+        except Exception as error:  # noqa: BLE001  # what a vendor sends has no bounds, and its stream needs an end
+            self._failure = unforeseen(self._vendor, error)
 
     async def _await_end(self) -> None:
         """After the end mark, give the connection a moment to end too, so that it returns to the pool."""

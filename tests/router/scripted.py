@@ -10,6 +10,8 @@ import selectors
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pytest
+
 from router.admission import Admission
 from router.chat import Finish, Reply, StreamStart, Text, TextDelta, UsageReport
 from router.cooldown import Cooldowns
@@ -156,7 +158,11 @@ class ScriptedProvider:
     async def _next(self, call: Call) -> Any:
         self.calls.append(call)
         self.times_s.append(asyncio.get_running_loop().time())
-        step = self.script[call.deployment.model.id].pop(0)
+        steps = self.script.get(call.deployment.model.id)
+        if not steps:
+            # No exception: dispatch would take it for the vendor's.
+            pytest.fail(f"{call.deployment.model.id} was asked once more than the script says")
+        step = steps.pop(0)
         if callable(step):
             step = await step(call)
         if isinstance(step, BaseException):

@@ -478,3 +478,30 @@ def test_a_stream_falls_back_before_its_first_event() -> None:
         return stream.bill.cost_nanousd
 
     assert leap(ask()) == sum(each.cost_nanousd for each in stage.ledger.settlements())
+
+
+# --- what nobody foresaw ---------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_breaks_our_code_is_the_vendors_failure_and_billed(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage({CHEAP: [KeyError("the patient's name")], DEAR: [reply_of()]})
+    answer = outcome_of(stage)
+    assert stage.vendor.asked == [CHEAP, DEAR]
+    first, second = stage.ledger.settlements()
+    assert (first.outcome, first.error_code, first.usage_source) == ("failed", "provider_error", "estimated")
+    assert first.cost_nanousd > 0
+    assert answer.bill.cost_nanousd == first.cost_nanousd + second.cost_nanousd
+    (record,) = [each for each in caplog.records if each.message == "answer not understood"]
+    assert record.__dict__["fields"]["error_type"] == "KeyError"
+    assert "patient" not in caplog.text + str(record.__dict__["fields"])
+
+
+def test_what_nobody_foresaw_counts_against_the_deployments_health() -> None:
+    stage = Stage({DEAR: [ValueError("x")] * 9}, policy=policy_with(cooldown_failures=2))
+    for _ in range(2):
+        error = outcome_of(stage, model=DEAR)
+        assert isinstance(error, ProviderError)
+        assert error.__cause__ is None
+        assert error.decision_id is not None
+    assert isinstance(outcome_of(stage, model=DEAR), ProviderUnavailableError)
+    assert stage.vendor.asked == [DEAR] * 2

@@ -14,6 +14,7 @@ from router.errors import ProviderError, ProviderRejectedError, ProviderTimeoutE
 from router.policy import Upstream
 from router.providers import http, open_session
 from router.providers.openai import OpenAiProvider
+from router.providers.openai_answer import OpenAiEvents
 from tests.router.providers.calls import LLAMA, QUICK, call_of
 from tests.router.providers.servers import STREAM_END, STREAM_HEAD, Request, Server, piece, plain, serving
 
@@ -193,6 +194,31 @@ async def test_a_stream_that_stalls_gives_what_came_and_then_a_timeout(session: 
         await opened.aclose()
     assert caught.value.is_billed
     assert events == [StreamStart("c1", "m"), RawFrames(FIRST, 4)]
+
+
+async def test_a_stream_that_breaks_our_code_gives_what_came_and_then_an_error_that_is_billed(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    parse = OpenAiEvents._parse
+
+    def broken(parser: Any, frame: bytes, data: bytes, events: Any) -> None:
+        parse(parser, frame, data, events)
+        if b"stop" in data:
+            raise KeyError("a secret of the answer's")
+
+    monkeypatch.setattr(OpenAiEvents, "_parse", broken)
+    async with serving(answering(STREAM_HEAD, piece(FIRST), 0.1, piece(LAST), STREAM_END)) as server:
+        opened = await OpenAiProvider(session).open_stream(call_of(LLAMA, base=server.url))
+        events = [await anext(opened), await anext(opened)]
+        with pytest.raises(ProviderError, match="cannot read") as caught:
+            [event async for event in opened]
+        assert not opened.pass_over()  # type: ignore[attr-defined]
+        await opened.aclose()
+    assert caught.value.is_billed
+    assert events == [StreamStart("c1", "m"), RawFrames(FIRST, 4)]
+    (record,) = [each for each in caplog.records if each.message == "answer not understood"]
+    assert record.__dict__["fields"]["error_type"] == "KeyError"
+    assert "secret" not in caplog.text + str(record.__dict__["fields"])
 
 
 async def test_an_answer_that_stalls_is_a_timeout(session: aiohttp.ClientSession) -> None:

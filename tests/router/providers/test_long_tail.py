@@ -181,6 +181,21 @@ async def test_a_stream_without_an_end_is_torn() -> None:
     assert caught.value.is_billed
 
 
+async def test_a_stream_that_breaks_our_code_is_the_vendors_failure_and_billed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(delta: object) -> Any:
+        raise KeyError(SECRET)
+
+    monkeypatch.setattr(long_tail, "delta_events", broken)
+    first = {"id": "c", "model": "m", "choices": [{"delta": {"content": "a"}}]}
+    stream = await LongTailStream(chunks(first), "vendor", QUICK).begin()
+    with pytest.raises(ProviderError, match="cannot read") as caught:
+        [event async for event in stream]
+    assert caught.value.is_billed
+    assert SECRET not in caplog.text + repr([each.__dict__ for each in caplog.records])
+
+
 async def test_a_stream_that_fails_before_its_first_event_fails_at_opening() -> None:
     for bodies in ((), (LitellmError(500),)):
         with pytest.raises(ProviderError):
