@@ -299,6 +299,8 @@ class SqlLedger:
 
     async def find_idempotent(self, idempotency_key: str, key_id: str | None) -> str | None:
         """The newest decision for this key that was neither refused nor failed."""
+        # The first try's failure may still be on its way: who waited for it would be told that it still runs.
+        await self._caught_up()
         mine, values = ("key_id IS NULL", ()) if key_id is None else ("key_id = ?", (key_id,))
         rows = await self.reads.fetch(
             f"SELECT decision_id FROM requests WHERE idempotency_key = ? AND {mine}"  # noqa: S608 - names are ours

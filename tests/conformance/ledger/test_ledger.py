@@ -206,6 +206,15 @@ async def test_unknown_group_is_a_request_error(ledger: Ledger, name: str) -> No
         await ledger.totals(ALL, [name])
 
 
+async def test_idempotency_key_sees_a_failure_that_was_just_handed_over(ledger: Ledger) -> None:
+    await ledger.append(intent_line("a", idempotency_key="k"))
+    ledger.append_later(failure_line("a"))
+    assert await ledger.find_idempotent("k", "key-1") is None
+    await ledger.append(intent_line("b", idempotency_key="k"))
+    ledger.append_later(settlement_line("b"))
+    assert await ledger.find_idempotent("k", "key-1") == "b"
+
+
 async def test_idempotency_key_finds_what_was_charged(ledger: Ledger) -> None:
     await ledger.append(rejection_line("a", idempotency_key="k"))
     await ledger.append(intent_line("b", idempotency_key="k"), failure_line("b"))
