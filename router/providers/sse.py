@@ -30,17 +30,25 @@ class FrameReader:
         else:
             held = b""
         block = b""
-        if b"\n" in chunk:
+        end = self._end_in(chunk)
+        if end:
+            block, chunk = (chunk, b"") if end == len(chunk) else (chunk[:end], chunk[end:])
             if self._pending:
-                chunk = b"".join((*self._pending, chunk))
+                # Joined once, when it is whole: at each of its lines it would cost a long event its square.
+                block = b"".join((*self._pending, block))
                 self._pending.clear()
                 self._pending_bytes = 0
-            end = chunk.rfind(b"\n\n") + 2
-            if end >= 2:  # noqa: PLR2004  # found
-                block, chunk = (chunk, b"") if end == len(chunk) else (chunk[:end], chunk[end:])
         self._hold(chunk)
         self._hold(held)
         return block
+
+    def _end_in(self, chunk: bytes) -> int:
+        """Where the last whole frame ends in this read; 0 where none does."""
+        found = chunk.rfind(b"\n\n")
+        if found >= 0:
+            return found + 2
+        # The empty line may have been cut in two.
+        return int(chunk.startswith(b"\n") and bool(self._pending) and self._pending[-1].endswith(b"\n"))
 
     def rest(self) -> bytes:
         """What stands after the last whole frame, as a frame: some vendors end without the empty line."""

@@ -47,6 +47,37 @@ def test_bytes_that_need_no_care_are_handed_on_as_they_are() -> None:
     assert FrameReader("vendor").feed(chunk) is chunk
 
 
+@given(st.lists(st.sampled_from([b"\n", b"\r\n", b"\r", b"data: a", b":"]), max_size=30), st.lists(st.integers(0, 100)))
+def test_frames_are_handed_on_as_soon_as_they_are_whole(pieces: list[bytes], cuts: list[int]) -> None:
+    stream = b"".join(pieces)
+    reader, said = FrameReader("vendor"), b""
+    places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
+    for start, end in itertools.pairwise(places):
+        said += reader.feed(stream[start:end])
+        # A carriage return waits for what follows it.
+        seen = stream[:end].removesuffix(b"\r").replace(b"\r\n", b"\n")
+        assert seen.startswith(said)
+        assert said.endswith(b"\n\n") or not said
+        assert b"\n\n" not in seen[len(said) :]
+
+
+def test_a_long_event_of_many_lines_is_joined_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[int] = []
+    reader = FrameReader("vendor")
+    hold = reader._hold
+
+    def counted(piece: bytes) -> None:
+        joined.append(len(piece))
+        hold(piece)
+
+    monkeypatch.setattr(FrameReader, "_hold", lambda _, piece: counted(piece))
+    line = b"data: " + b"x" * 93 + b"\n"
+    for _ in range(1_000):
+        assert reader.feed(line) == b""
+    assert sum(joined) == 1_000 * len(line), "each read waits as it came, however many wait before it"
+    assert reader.feed(b"\n") == line * 1_000 + b"\n"
+
+
 def test_a_frame_without_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "EVENT_BYTES_MAX", 100)
     reader = FrameReader("vendor")
