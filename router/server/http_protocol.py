@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import asyncio
 
 FRAMING = (b"content-length", b"transfer-encoding")
+BODY_END = b"\r\n\r\n"
 
 
 class ShapedHttpProtocol(HttpToolsProtocol):
@@ -36,6 +37,9 @@ class ShapedHttpProtocol(HttpToolsProtocol):
         # When the head that is on its way began, and what it weighs so far; None while there is none.
         self._head_since_s: float | None = self.loop.time()
         self._head_bytes = 0
+        # Whether a body is read whose request offered to upgrade, and how much of it is to come where that was said.
+        self._is_reading_on = False
+        self._body_left: int | None = None
         self._watch = self.loop.call_later(HEAD_TIMEOUT_S, self._check_head)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -47,15 +51,42 @@ class ShapedHttpProtocol(HttpToolsProtocol):
         """Parse what has arrived."""
         self._unset_keepalive_if_required()
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offered:
-            self._read_on(data[offered.args[0] :])
+            self._feed(data)
         except httptools.HttpParserError:
             self.send_400_response("")
         if self._head_since_s is not None:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
                 self._refuse(RequestError(f"the request's head has more than {HEAD_BYTES_MAX} bytes"))
+
+    def _feed(self, data: bytes) -> None:
+        """Parse piece by piece: what stands behind the body of a request with an offer is another parser's."""
+        start = 0
+        while start < len(data):
+            if self._is_reading_on:
+                end = self._piece_end(data, start)
+                self.parser.feed_data(data[start:end])
+                start = end
+                continue
+            try:
+                self.parser.feed_data(data[start:] if start else data)
+            except httptools.HttpParserUpgrade as offered:
+                start += offered.args[0]
+                self._read_on()
+            else:
+                return
+
+    def _piece_end(self, data: bytes, start: int) -> int:
+        """Up to where the parser that reads on may be fed, so that no piece holds more than the end of the body."""
+        if self._body_left is not None:
+            end = min(len(data), start + self._body_left)
+            self._body_left -= end - start
+            return end
+        # A chunked body ends in an empty line, which may have been cut by the read before.
+        if start < len(BODY_END) - 1:
+            return start + 1
+        found = data.find(BODY_END, start - len(BODY_END) + 1)
+        return found + len(BODY_END) if found >= 0 else len(data)
 
     def on_message_begin(self) -> None:
         """A request's head begins."""
@@ -86,15 +117,20 @@ class ShapedHttpProtocol(HttpToolsProtocol):
     def _should_upgrade(self) -> bool:
         return False
 
-    def _read_on(self, data: bytes) -> None:
+    def _read_on(self) -> None:
         """Read the body of a request whose offer to upgrade is ignored: by a parser that only hears of its framing."""
-        framing = b"".join(name + b": " + value + b"\r\n" for name, value in self.headers if name in FRAMING)
+        framing = [(name, value) for name, value in self.headers if name in FRAMING] or [(b"content-length", b"0")]
+        lengths = [value for name, value in framing if name == b"content-length"]
+        self._body_left = int(lengths[0]) if lengths and len(framing) == 1 else None
+        self._is_reading_on = True
         self.parser = httptools.HttpRequestParser(_Body(self))
-        self.data_received(b"POST / HTTP/1.1\r\n" + (framing or b"content-length: 0\r\n") + b"\r\n" + data)
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in framing)
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + lines + b"\r\n")
 
     def body_complete(self) -> None:
         """The body that was read on is whole; the connection's next request is heard of in full again."""
         super().on_message_complete()
+        self._is_reading_on = False
         self.parser = httptools.HttpRequestParser(self)
 
     def send_400_response(self, msg: str) -> None:

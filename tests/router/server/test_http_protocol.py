@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -113,6 +115,40 @@ def test_an_offer_to_upgrade_is_ignored_and_the_body_is_read(
             assert b'"decision_not_found"' in answer
         plain = b"POST /v1/feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
         assert b'"decision_id"' in asked(client, plain), "the same connection serves on"
+
+
+TRAILED = b"%x\r\n%s\r\n0\r\nX-Sum: 1\r\n\r\n" % (len(LABEL), LABEL)
+LINES = b'{"decision_id":\r\n\r\n\r\n\r\n"dec_unknown", "ok": true}'
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (b"Content-Length: %d" % len(LABEL), LABEL),
+        (b"Content-Length: %d" % len(LINES), LINES),
+        (b"Transfer-Encoding: chunked", CHUNKED),
+        (b"Transfer-Encoding: chunked", TRAILED),
+        (b"Transfer-Encoding: chunked", b"%x\r\n%s\r\n0\r\n\r\n" % (len(LINES), LINES)),
+    ],
+    ids=["length", "lines", "chunked", "trailed", "chunked-lines"],
+)
+@pytest.mark.parametrize("cut", [None, -1, -2, -3, -4, -5, 0, 1, 7])
+def test_what_follows_a_request_with_an_offer_in_one_segment_is_answered_too(
+    address: tuple[str, int], framing: bytes, body: bytes, cut: int | None
+) -> None:
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEA\r\n"
+    first = b"POST /v1/feedback HTTP/1.1\r\nHost: x\r\n" + offer + framing + b"\r\n\r\n"
+    bare = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + offer + b"\r\n"
+    last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    whole = first + body + first + body + bare + last
+    at = len(whole) if cut is None else len(first) + len(body) + cut
+    with socket.create_connection(address, timeout=10) as client:
+        client.sendall(whole[:at])
+        if whole[at:]:
+            time.sleep(0.05)
+            client.sendall(whole[at:])
+        answer = heard(client)
+    assert re.findall(rb"HTTP/1\.1 (\d+) ", answer) == [b"404", b"404", b"200", b"200"]
 
 
 def test_an_offer_without_a_body_is_served(address: tuple[str, int]) -> None:
