@@ -151,6 +151,13 @@ class IdempotencyConflictError(RequestError):
     http_status = 409
 
 
+class TooManyLabelsError(RequestError):
+    """One key has said so much of one decision that it may only repeat itself."""
+
+    code = "too_many_labels"
+    http_status = 409
+
+
 class RequestTooLargeError(RequestError):
     """The body is over the limit in bytes."""
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Request
 
 from router.answer_marks import MARK_NAMES
 from router.clock import iso_of
-from router.errors import DecisionNotFoundError, RequestError
+from router.errors import DecisionNotFoundError, RequestError, TooManyLabelsError
 from router.features import FEATURE_NAMES
 from router.ledger import Feedback, Intent, Rejection, RequestQuery, Settlement
 from router.money import usd_of
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 DECISION_ID_MAX = 64
 SOURCE = r"[A-Za-z0-9 _.:@/-]{1,64}"
 FEEDBACK_BYTES_MAX = 65_536
+# Every label of a decision is read again with the next, and by everybody's ledger: one key has no need of more.
+LABELS_MAX = 100
 LIST_DEFAULT, LIST_MAX = 50, 500
 
 
@@ -105,6 +109,8 @@ async def page_of(parts: ServerParts, query: RequestQuery, limit: int, before: R
 def decision_routes(parts: ServerParts) -> APIRouter:
     """The routes, described by hand in the OpenAPI document."""
     routes = APIRouter(include_in_schema=False)
+    # Labels of one decision are counted and written one after the other, or a hundred at once would all be the last.
+    turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @routes.get("/v1/decisions")
     async def decisions(request: Request) -> dict[str, object]:
@@ -141,11 +147,27 @@ def decision_routes(parts: ServerParts) -> APIRouter:
         timeout_s = parts.gateway.policy.limits.body_timeout_s
         raw = await read_body(request.receive, request.headers, FEEDBACK_BYTES_MAX, timeout_s)
         decision_id, score, source = parse_feedback(parse_json_object(raw))
-        row, _ = await require_own(parts, request.headers, decision_id)
-        await parts.ledger.append(Feedback(row.decision_id, parts.clock.now_ms(), score, source, key_id))
+        async with turns.setdefault(decision_id, asyncio.Lock()):
+            row, lines = await require_own(parts, request.headers, decision_id)
+            label = Feedback(row.decision_id, parts.clock.now_ms(), score, source, key_id)
+            if is_news(label, lines):
+                await parts.ledger.append(label)
         return {"decision_id": row.decision_id, "score": score, "source": source}
 
     return routes
+
+
+def is_news(label: Feedback, lines: Sequence[Line]) -> bool:
+    """Whether the voice says something else than last. Raises TooManyLabelsError where its key has said too much."""
+    own = [each for each in lines if isinstance(each, Feedback) and each.key_id == label.key_id]
+    last = next((each for each in reversed(own) if each.source == label.source), None)
+    if last is not None and last.score == label.score:
+        return False
+    if len(own) >= LABELS_MAX:
+        raise TooManyLabelsError(
+            f"the decision has {len(own)} labels of this key already, at most {LABELS_MAX}", param="decision_id"
+        )
+    return True
 
 
 def parse_feedback(body: Mapping[str, object]) -> tuple[str, float, str]:

@@ -160,7 +160,7 @@ def _feedback_operation() -> OpenApi:
         "requestBody": {"required": True, "content": json_of(label)},
         "responses": {
             "201": {"description": "Written down", "content": json_of(ref("Feedback"))},
-            **error_responses(400, 401, 404, 408, 413, 500, 503),
+            **error_responses(400, 401, 404, 408, 409, 413, 500, 503),
         },
     }
 

@@ -26,6 +26,7 @@ STATUS_OF_CODE = {
     "decision_not_found": 404,
     "request_timeout": 408,
     "idempotency_conflict": 409,
+    "too_many_labels": 409,
     "request_too_large": 413,
     "no_eligible_model": 422,
     "loop_detected": 422,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from router.features import FEATURE_NAMES, NETWORK_FEATURE_COUNT
+from router.ledger import Feedback
 from router.server import create_app
+from router.server.decisions import LABELS_MAX
 from router.stores.memory import MemoryLedger
 from tests.lines import START_MS, intent_line, rejection_line, settlement_line
 from tests.router.server.fakes import KEYS, Sent, parts_of, quality_model, send_to
@@ -95,6 +98,44 @@ async def test_where_an_admin_key_was_set_the_list_needs_it() -> None:
     app = await app_over(("d", 0), admin_key="admin")
     assert (await send_to(app, "GET", PATH)).status == 401
     assert len(found(await send_to(app, "GET", PATH, headers=ADMIN))["data"]) == 1
+
+
+async def labelled(ledger: MemoryLedger, decision_id: str) -> int:
+    found = await ledger.request(decision_id)
+    assert found is not None
+    return sum(isinstance(line, Feedback) for line in found[1])
+
+
+async def test_a_key_says_a_hundred_things_of_a_decision_and_no_more() -> None:
+    ledger = MemoryLedger()
+    for decision_id in ("d", "e"):
+        await ledger.append(intent_line(decision_id, team="search", key_id="k1"), settlement_line(decision_id))
+    app = create_app(parts_of(ledger=ledger, keys=KEYS, admin_key="admin"))
+
+    async def say(headers: dict[str, str], source: str, score: float, decision_id: str = "d") -> Sent:
+        body = json.dumps({"decision_id": decision_id, "score": score, "source": source}).encode()
+        return await send_to(app, path="/v1/feedback", body=body, headers=headers)
+
+    sent = await asyncio.gather(*(say(SEARCH, f"s{number}", 0.5) for number in range(LABELS_MAX + 40)))
+    assert sorted(each.status for each in sent) == [201] * LABELS_MAX + [409] * 40
+    assert await labelled(ledger, "d") == LABELS_MAX
+    assert found(await say(SEARCH, "s0", 0.5), 201)["score"] == 0.5, "who repeats itself is heard"
+    refused = await say(SEARCH, "s0", 0.4)
+    assert found(refused, 409)["error"]["code"] == "too_many_labels"
+    assert refused.headers["x-should-retry"] == "false"
+    assert (await say(ADMIN, "s0", 0.4)).status == 201, "another voice is not out of breath"
+    assert (await say(SEARCH, "s0", 0.4, "e")).status == 201
+    assert await labelled(ledger, "d") == LABELS_MAX + 1
+
+
+async def test_who_says_the_same_again_writes_nothing_and_who_thinks_better_of_it_does() -> None:
+    ledger = MemoryLedger()
+    await ledger.append(intent_line("d"), settlement_line("d"))
+    app = create_app(parts_of(ledger=ledger))
+    for score, lines in ((0.5, 1), (0.5, 1), (0.7, 2), (0.5, 3), (0.5, 3)):
+        body = json.dumps({"decision_id": "d", "score": score}).encode()
+        assert found(await send_to(app, path="/v1/feedback", body=body), 201)["score"] == score
+        assert await labelled(ledger, "d") == lines
 
 
 @pytest.mark.parametrize(
