@@ -314,11 +314,20 @@ class Dispatch:
             attempt_id=f"{job.decision.decision_id}-{hold.intent.attempt}",
             output_tokens_max=hold.candidate.output_tokens_max,
             upstream=within(job.policy.upstream, deadline_s - self.clock.monotonic_s()),
+            lasts_max_s=self._lasts_max_s(job, hold),
             dropped=frozenset(hold.candidate.dropped),
             raw_surface=job.request.surface,
             wants_logprobs=job.checks_logprobs and "logprobs" in job.policy.models[hold.intent.model].card.capabilities,
             is_sliced=hold.cover is not None and hold.cover.is_sliced,
         )
+
+    def _lasts_max_s(self, job: Job, hold: Hold) -> float:
+        """How long an attempt may last: one pause less than its lease, which would close it at its worst case.
+
+        At least half of the lease, where somebody leases for less than two pauses.
+        """
+        lease_s = (hold.intent.lease_expires_ms - self.clock.now_ms()) / 1000
+        return max(lease_s - job.policy.upstream.between_bytes_timeout_s, lease_s / 2)
 
     def cooldowns_after(self, model: str, error: ProviderError, *, is_fair: bool) -> None:
         """Count what speaks of the deployment's health, not what speaks of the request or of the time it was given."""
@@ -373,7 +382,7 @@ async def _understood(ask: Callable[[Provider, Call], Awaitable[Answered]], prov
     except RouterError:
         raise
     except Exception as error:  # noqa: BLE001  # what a vendor sends has no bounds, and its attempt needs an end
-        raise unforeseen(call.deployment.model.id, error) from None
+        raise unforeseen(call.deployment.name, error) from None
 
 
 async def _whole(provider: Provider, call: Call) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ class Deployment:
     api_base: str
     api_key: str = field(repr=False)
 
+    @property
+    def name(self) -> str:
+        """Who is asked for which model, as errors say it: the host, which need not be the model's maker."""
+        return f"{self.model.provider_model.partition('/')[0]} ({self.model.id})"
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -45,6 +51,7 @@ class Call:
     refuses them. ``raw_surface`` says that the caller speaks this wire too and frames may pass as they are.
     ``wants_logprobs`` asks for the probabilities of the answer's tokens, for a check on it. ``is_sliced`` where more
     money is held as the answer comes: then what frames carry is never counted below what it is.
+    ``lasts_max_s`` is when the whole of it must be over, its answer read to the end, in seconds from now.
     """
 
     request: Request
@@ -56,6 +63,7 @@ class Call:
     raw_surface: Surface | None = None
     wants_logprobs: bool = False
     is_sliced: bool = False
+    lasts_max_s: float = inf
 
 
 class ReplyStream(Protocol):

@@ -96,7 +96,8 @@ def parts_of(content: list[dict[str, object]]) -> tuple[Part, ...]:
 class AnthropicEvents:
     """A stream's events; tools are numbered by themselves, as Chat Completions numbers them."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = VENDOR) -> None:
+        self._name = name
         self._frames: Iterator[bytes] = iter(())
         self._is_started = False
         self._usage: dict[str, object] = {}
@@ -112,7 +113,7 @@ class AnthropicEvents:
     def go_on(self, events: deque[StreamEvent]) -> None:
         """The same for the frames behind one that could not be read."""
         for data in self._frames:
-            event = parse_data(data, VENDOR)
+            event = parse_data(data, self._name)
             match event.get("type"):
                 case "content_block_delta":
                     self._delta(event, events)
@@ -131,7 +132,7 @@ class AnthropicEvents:
                 case "message_stop":
                     self.is_ended = True
                 case "error":
-                    raise event_error(VENDOR, object_in(event, "error"), is_started=self._is_started)
+                    raise event_error(self._name, object_in(event, "error"), is_started=self._is_started)
 
     def usage_so_far(self) -> TokenUsage | None:
         """The start tells the input in its buckets; the output is counted at the end."""
@@ -142,7 +143,7 @@ class AnthropicEvents:
         """Raises ProviderError, billed, unless the end mark was seen."""
         del events
         if not self.is_ended:
-            raise ProviderError("anthropic ended its stream without an end", is_billed=True)
+            raise ProviderError(f"{self._name} ended its stream without an end", is_billed=True)
 
     def _message_delta(self, event: dict[str, object], events: deque[StreamEvent]) -> None:
         """Counts here are totals: each replaces the start's. A cache write's lifetimes are only in the start's."""

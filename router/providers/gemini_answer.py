@@ -113,7 +113,8 @@ class GeminiEvents:
 
     is_ended = False
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = VENDOR) -> None:
+        self._name = name
         self._frames: Iterator[bytes] = iter(())
         self._vendor_id: str | None = None
         self._finish = ""
@@ -128,9 +129,9 @@ class GeminiEvents:
     def go_on(self, events: deque[StreamEvent]) -> None:
         """The same for the frames behind one that could not be read."""
         for data in self._frames:
-            chunk = parse_data(data, VENDOR)
+            chunk = parse_data(data, self._name)
             if "error" in chunk:
-                raise event_error(VENDOR, object_in(chunk, "error"), is_started=self._vendor_id is not None)
+                raise event_error(self._name, object_in(chunk, "error"), is_started=self._vendor_id is not None)
             if self._vendor_id is None:
                 self._vendor_id = text_in(chunk, "responseId")
                 events.append(StreamStart(self._vendor_id, text_in(chunk, "modelVersion")))
@@ -152,7 +153,7 @@ class GeminiEvents:
     def finish(self, events: deque[StreamEvent]) -> None:
         """Raises ProviderError, billed, unless a finish reason was seen."""
         if not self._finish:
-            raise ProviderError("gemini ended its stream without an end", is_billed=True)
+            raise ProviderError(f"{self._name} ended its stream without an end", is_billed=True)
         events.append(Finish(finish_of(self._finish, has_calls=self._calls > 0)))
         if self._usage is not None:
             events.append(UsageReport(self._usage))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from router.policy import Upstream
+    from router.ports import Call
 
 CONNECTIONS_MAX = 2_000
 KEEPALIVE_S = 30.0
@@ -55,10 +56,16 @@ def first_byte_at_s(upstream: Upstream) -> float:
     return asyncio.get_running_loop().time() + upstream.connect_timeout_s + upstream.first_byte_timeout_s
 
 
+def ends_at_s(call: Call) -> float:
+    """When, on the running loop's clock, an attempt that starts now must be over."""
+    return asyncio.get_running_loop().time() + call.lasts_max_s
+
+
 async def post(
-    session: aiohttp.ClientSession, vendor: str, url: str, body: bytes, headers: Mapping[str, str], upstream: Upstream
+    session: aiohttp.ClientSession, call: Call, url: str, body: bytes, headers: Mapping[str, str]
 ) -> aiohttp.ClientResponse:
     """Send one attempt; returns its open, successful response. Raises ProviderError with what the ledger must know."""
+    vendor, upstream = call.deployment.name, call.upstream
     timeout = aiohttp.ClientTimeout(
         total=None,
         connect=upstream.connect_timeout_s,
@@ -117,11 +124,13 @@ def text_bytes_in(torn: bytes) -> int:
     return sum(len(text) - text.count(b"\\") for text in found)
 
 
-async def read_json(
-    response: aiohttp.ClientResponse, vendor: str, upstream: Upstream
-) -> tuple[bytes, dict[str, object]]:
-    """The whole body and its JSON object. Raises ProviderError, billed, on anything else, with what was seen."""
-    wait_between_bytes(response, upstream)
+async def read_json(response: aiohttp.ClientResponse, call: Call, until_s: float) -> tuple[bytes, dict[str, object]]:
+    """The whole body and its JSON object, read until ``until_s`` on the loop's clock and a pause between two reads.
+
+    Raises ProviderError, billed, on anything else, with what was seen.
+    """
+    vendor, loop = call.deployment.name, asyncio.get_running_loop()
+    wait_between_bytes(response, call.upstream)
     chunks: list[bytes] = []
     size = 0
     try:
@@ -130,6 +139,10 @@ async def read_json(
             size += len(chunk)
             if size > ANSWER_BYTES_MAX:
                 raise ProviderError(f"{vendor} answered more than {ANSWER_BYTES_MAX} bytes", is_billed=True)
+            if loop.time() > until_s:
+                # A vendor that keeps the line open with blanks never pauses.
+                message, seen_bytes = f"{vendor} did not end its answer in time", text_bytes_in(b"".join(chunks))
+                raise ProviderTimeoutError(message, is_billed=True, seen_bytes=seen_bytes)
     except TimeoutError as error:
         message = f"{vendor} stopped in the middle of its answer"
         raise ProviderTimeoutError(message, is_billed=True, seen_bytes=text_bytes_in(b"".join(chunks))) from error

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import os
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from router.chat import Finish, Reply, StreamStart, UsageReport
 from router.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
 from router.providers.counts import count_in, count_or_zero_in, list_in, object_in, text_in
+from router.providers.http import ends_at_s
 from router.providers.openai_answer import delta_events, finish_of, parts_of
 from router.providers.openai_answer import usage_of as openai_usage_of
 from router.providers.openai_body import body_of
@@ -108,7 +110,7 @@ class LongTailProvider:
         answer = (await _ask(call, is_streamed=False)).model_dump()
         choices = list_in(answer, "choices")
         if not choices:
-            raise ProviderError(f"{call.deployment.model.vendor} answered without a choice", is_billed=True)
+            raise ProviderError(f"{call.deployment.name} answered without a choice", is_billed=True)
         return Reply(
             vendor_id=text_in(answer, "id"),
             vendor_model=text_in(answer, "model"),
@@ -119,8 +121,9 @@ class LongTailProvider:
 
     async def open_stream(self, call: Call) -> ReplyStream:
         """Ask for a stream; returns at its first event."""
+        until_s = ends_at_s(call)
         chunks = await _ask(call, is_streamed=True)
-        return await LongTailStream(chunks, call.deployment.model.vendor, call.upstream).begin()
+        return await LongTailStream(chunks, call.deployment.name, call.upstream, until_s).begin()
 
 
 async def _ask(call: Call, *, is_streamed: bool) -> Any:  # noqa: ANN401  # litellm's own types
@@ -130,7 +133,7 @@ async def _ask(call: Call, *, is_streamed: bool) -> Any:  # noqa: ANN401  # lite
         body["api_base"] = call.deployment.api_base
     if call.deployment.api_key:
         body["api_key"] = call.deployment.api_key
-    vendor = call.deployment.model.vendor
+    vendor = call.deployment.name
     try:
         litellm = await asyncio.to_thread(_litellm)
         async with asyncio.timeout(call.upstream.connect_timeout_s + call.upstream.first_byte_timeout_s):
@@ -149,7 +152,8 @@ async def _ask(call: Call, *, is_streamed: bool) -> Any:  # noqa: ANN401  # lite
 class LongTailStream:
     """litellm's chunks as events."""
 
-    def __init__(self, chunks: Any, vendor: str, upstream: Upstream) -> None:  # noqa: ANN401  # litellm's own type
+    def __init__(self, chunks: Any, vendor: str, upstream: Upstream, until_s: float = inf) -> None:  # noqa: ANN401
+        self._until_s = until_s
         self._chunks, self._vendor, self._upstream = chunks, vendor, upstream
         self._iterator = aiter(chunks)
         self._first: dict[str, object] | None = None
@@ -176,7 +180,7 @@ class LongTailStream:
 
     async def _next(self, timeout_s: float) -> dict[str, object] | None:
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout_at(min(asyncio.get_running_loop().time() + timeout_s, self._until_s)):
                 chunk: dict[str, object] = (await anext(self._iterator)).model_dump()
                 return chunk
         except StopAsyncIteration:

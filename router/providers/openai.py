@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from router.chat import Reply
 from router.errors import ProviderError
 from router.providers.counts import object_in, text_in
-from router.providers.http import first_byte_at_s, headers_of, post, read_json
+from router.providers.http import ends_at_s, first_byte_at_s, headers_of, post, read_json
 from router.providers.json_text import json_bytes
 from router.providers.openai_answer import OpenAiEvents, finish_of, mean_logprob_of, parts_of, usage_of
 from router.providers.openai_body import body_of
@@ -28,13 +28,13 @@ class OpenAiProvider:
 
     async def complete(self, call: Call) -> Reply:
         """Ask and wait for the whole answer; the body passes on untouched to a caller of the same surface."""
-        vendor = call.deployment.model.vendor
+        until_s = ends_at_s(call)
         response = await self._post(call, is_streamed=False)
-        raw, parsed = await read_json(response, vendor, call.upstream)
+        raw, parsed = await read_json(response, call, until_s)
         choices = parsed.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
-            raise ProviderError(f"{vendor} answered without a choice", is_billed=True)
+            raise ProviderError(f"{call.deployment.name} answered without a choice", is_billed=True)
         logprob = mean_logprob_of(choice) if call.wants_logprobs else None
         if call.wants_logprobs and not call.request.body.get("logprobs"):
             choice["logprobs"] = None  # the caller did not ask for them
@@ -51,10 +51,10 @@ class OpenAiProvider:
 
     async def open_stream(self, call: Call) -> ReplyStream:
         """Ask for a stream; returns at its first event."""
-        vendor, limit_s = call.deployment.model.vendor, first_byte_at_s(call.upstream)
+        name, limit_s, until_s = call.deployment.name, first_byte_at_s(call.upstream), ends_at_s(call)
         response = await self._post(call, is_streamed=True)
-        parser = OpenAiEvents(vendor, is_raw=call.raw_surface == "openai_chat", is_exact=call.is_sliced)
-        return await HttpStream(response, parser, vendor=vendor, upstream=call.upstream).begin(limit_s)
+        parser = OpenAiEvents(name, is_raw=call.raw_surface == "openai_chat", is_exact=call.is_sliced)
+        return await HttpStream(response, parser, call, until_s).begin(limit_s)
 
     async def _post(self, call: Call, *, is_streamed: bool) -> aiohttp.ClientResponse:
         key = call.deployment.api_key
@@ -62,4 +62,4 @@ class OpenAiProvider:
         headers = headers_of(call.attempt_id, own, is_streamed=is_streamed)
         body = json_bytes(body_of(call, is_streamed=is_streamed))
         url = f"{call.deployment.api_base}/chat/completions"
-        return await post(self.session, call.deployment.model.vendor, url, body, headers, call.upstream)
+        return await post(self.session, call, url, body, headers)

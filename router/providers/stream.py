@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
@@ -15,7 +16,7 @@ from router.unforeseen import unforeseen
 
 if TYPE_CHECKING:
     from router.chat import StreamEvent
-    from router.policy import Upstream
+    from router.ports import Call
     from router.tokens import TokenUsage
 
 # Vendors close right after their end mark; one that does not costs its connection, not the client's time.
@@ -47,13 +48,14 @@ class EventParser(Protocol):
 class HttpStream:
     """A ReplyStream over one response; no task, no generator: reading happens where events are asked for."""
 
-    def __init__(
-        self, response: aiohttp.ClientResponse, parser: EventParser, *, vendor: str, upstream: Upstream
-    ) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, parser: EventParser, call: Call, until_s: float = inf) -> None:
+        """``until_s``: when, on the loop's clock, the stream is ended, at the next read that comes later."""
         self._response = response
         self._parser = parser
-        self._vendor = vendor
-        self._upstream = upstream
+        self._vendor = vendor = call.deployment.name
+        self._upstream = call.upstream
+        self._until_s = until_s
+        self._loop = asyncio.get_running_loop()
         self._frames = FrameReader(vendor)
         self._events: deque[StreamEvent] = deque()
         self._failure: ProviderError | None = None
@@ -114,6 +116,9 @@ class HttpStream:
         """One network read; a failure is kept until the events before it are taken."""
         try:
             chunk = await self._response.content.readany()
+            if chunk and self._loop.time() > self._until_s:
+                self._failure = ProviderTimeoutError(f"{self._vendor} did not end its stream in time", is_billed=True)
+                return
             block = self._frames.feed(chunk) if chunk else self._frames.rest()
             if block:
                 self._parser.feed(block, self._events)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -478,6 +479,15 @@ def test_a_stream_falls_back_before_its_first_event() -> None:
         return stream.bill.cost_nanousd
 
     assert leap(ask()) == sum(each.cost_nanousd for each in stage.ledger.settlements())
+
+
+@pytest.mark.parametrize(("lease_s", "pause_s", "lasts_s"), [(900.0, 30.0, 870.0), (40.0, 30.0, 20.0)])
+def test_an_attempt_ends_before_its_lease_does(lease_s: float, pause_s: float, lasts_s: float) -> None:
+    policy = policy_with(between_bytes_timeout_s=pause_s)
+    policy = replace(policy, limits=replace(policy.limits, lease_s=lease_s))
+    stage = Stage({CHEAP: [after(7.0, late())], DEAR: [reply_of()]}, policy=policy)
+    outcome_of(stage)
+    assert [call.lasts_max_s for call in stage.vendor.calls] == [pytest.approx(lasts_s, abs=0.002)] * 2
 
 
 # --- what nobody foresaw ---------------------------------------------------------------------------------------------

@@ -13,9 +13,11 @@ from router.chat import RawFrames, StreamStart, TextDelta
 from router.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
 from router.policy import Upstream
 from router.providers import http, open_session
+from router.providers.anthropic import AnthropicProvider
+from router.providers.gemini import GeminiProvider
 from router.providers.openai import OpenAiProvider
 from router.providers.openai_answer import OpenAiEvents
-from tests.router.providers.calls import LLAMA, QUICK, call_of
+from tests.router.providers.calls import FLASH, HAIKU, LLAMA, QUICK, call_of
 from tests.router.providers.servers import STREAM_END, STREAM_HEAD, Request, Server, piece, plain, serving
 
 if TYPE_CHECKING:
@@ -147,6 +149,36 @@ async def test_a_refused_connection_was_not_billed(session: aiohttp.ClientSessio
     assert not caught.value.is_billed
 
 
+@pytest.mark.parametrize(
+    ("model", "provider", "name"),
+    [
+        (LLAMA, OpenAiProvider, "together_ai (Llama-3.3-70B-Instruct-Turbo)"),
+        (HAIKU, AnthropicProvider, "anthropic (claude-haiku-5-5)"),
+        (FLASH, GeminiProvider, "gemini (gemini-3.8-flash)"),
+    ],
+)
+async def test_an_error_names_the_host_that_failed_and_the_model(
+    session: aiohttp.ClientSession, model: str, provider: Any, name: str
+) -> None:
+    ends = [(plain(b"{}"), "answered"), (plain(b"[]"), "answered JSON"), (b"no HTTP", "answered no HTTP")]
+    ends += [(plain(b"{}", status="500 Oops"), "answered 500"), (STREAM_HEAD + STREAM_END, "ended its stream")]
+    ends += [(STREAM_HEAD + piece(b"data: x\n\n") + STREAM_END, "sent an event that is not JSON")]
+    for answer, said in ends:
+        async with serving(closing(answer)) as server:
+            asked = provider(session)
+            ask = (
+                asked.complete
+                if answer.startswith((b"no", b"HTTP")) and STREAM_HEAD not in answer
+                else asked.open_stream
+            )
+            with pytest.raises(ProviderError) as caught:
+                await ask(call_of(model, base=server.url))
+        assert caught.value.message.startswith(f"{name} {said}")
+    with pytest.raises(ProviderUnavailableError) as gone:
+        await provider(session).complete(call_of(model, base=server.url))
+    assert gone.value.message == f"{name} cannot be reached"
+
+
 async def test_a_connection_that_does_not_come_about_in_time_was_not_billed(session: aiohttp.ClientSession) -> None:
     async with serving(answering(0.5, plain(ANSWER))) as server, open_session(connections_max=1) as narrow:
         call = call_of(LLAMA, base=server.url)
@@ -194,6 +226,22 @@ async def test_a_stream_that_stalls_gives_what_came_and_then_a_timeout(session: 
         await opened.aclose()
     assert caught.value.is_billed
     assert events == [StreamStart("c1", "m"), RawFrames(FIRST, 4)]
+
+
+@pytest.mark.parametrize("ask", [complete, stream])
+async def test_a_vendor_that_keeps_the_line_open_with_blanks_is_timed_out_in_the_end(
+    session: aiohttp.ClientSession, ask: Any
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n" + ANSWER[:80]
+    if ask is stream:
+        head = STREAM_HEAD + piece(FIRST)
+    blank = b" " if ask is complete else piece(b": ping\n\n")
+    pings = [part for _ in range(200) for part in (blank, 0.05)]
+    async with serving(answering(head, *pings)) as server:
+        with pytest.raises(ProviderTimeoutError, match="in time") as caught:
+            await ask(session, server, upstream=SHORT, lasts_max_s=0.3)
+    assert caught.value.is_billed
+    assert caught.value.seen_bytes == (1 if ask is complete else 0)
 
 
 async def test_a_stream_that_breaks_our_code_gives_what_came_and_then_an_error_that_is_billed(

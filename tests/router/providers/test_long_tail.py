@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
@@ -177,6 +178,19 @@ async def test_a_stream_without_an_end_is_torn() -> None:
     first = {"id": "c", "model": "m", "choices": [{"delta": {"content": "a"}}]}
     stream = await LongTailStream(chunks(first), "vendor", QUICK).begin()
     with pytest.raises(ProviderError, match="without an end") as caught:
+        [event async for event in stream]
+    assert caught.value.is_billed
+
+
+async def test_a_stream_that_never_pauses_is_ended_in_time() -> None:
+    async def endless() -> AsyncIterator[Chunk]:
+        while True:
+            await asyncio.sleep(0.01)
+            yield Chunk({"id": "c", "model": "m", "choices": [{"delta": {"content": "a"}}]})
+
+    until_s = asyncio.get_running_loop().time() + 0.1
+    stream = await LongTailStream(endless(), "vendor", QUICK, until_s).begin()
+    with pytest.raises(ProviderTimeoutError) as caught:
         [event async for event in stream]
     assert caught.value.is_billed
 
