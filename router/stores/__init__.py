@@ -6,11 +6,11 @@ import asyncio
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from router.clock import Clock, SystemClock
 from router.errors import ConfigError, LedgerUnavailableError
 from router.stores.memory import MemoryLedger
+from router.stores.postgres_place import unreachable
 
 if TYPE_CHECKING:
     from router.ports import Ledger
@@ -62,7 +62,7 @@ async def open_sql_ledger(
     if path is not None:
         return await _open_sqlite(path, clock, writer_id or SQLITE_WRITER, may_migrate=may_migrate)
     assert url is not None
-    if urlsplit(url).scheme in POSTGRES_SCHEMES:
+    if url.partition(":")[0] in POSTGRES_SCHEMES:
         return await _open_postgres(url, clock, writer_id or secrets.token_hex(6), may_migrate=may_migrate)
     scheme = url.partition(":")[0]
     raise ConfigError(f"ledger URL: {scheme!r} is not a store of ledgers; known: {KNOWN}")
@@ -101,8 +101,8 @@ async def _open_postgres(url: str, clock: Clock, writer_id: str, *, may_migrate:
         finally:
             await connection.close()
         pool = await asyncpg.create_pool(url, min_size=0, max_size=READERS, command_timeout=60.0)
-    except POSTGRES_ERRORS as error:
-        raise LedgerUnavailableError(f"PostgreSQL cannot be reached: {type(error).__name__}") from error
+    except (*POSTGRES_ERRORS, ValueError) as error:
+        raise LedgerUnavailableError(unreachable(url, error)) from None
     return SqlLedger(PostgresWriter(url, writer_id=writer_id), PostgresReads(pool), clock, dialect="postgresql")
 
 
@@ -117,10 +117,11 @@ async def rebuild_ledger(url: str | None, *, home: Path = HOME) -> int:
 
     from router.stores.sql.reads import POSTGRES_ERRORS  # noqa: PLC0415
 
+    assert url is not None
     try:
         connection = await asyncpg.connect(url)
-    except POSTGRES_ERRORS as error:
-        raise LedgerUnavailableError(f"PostgreSQL cannot be reached: {type(error).__name__}") from error
+    except (*POSTGRES_ERRORS, ValueError) as error:
+        raise LedgerUnavailableError(unreachable(url, error)) from None
     try:
         return await rebuild_postgres(connection)
     finally:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from router.budgets import Balance, is_chain
 from router.budgets.transitions import end_of
 from router.errors import BudgetStoreUnavailableError, ConfigError
 from router.stores import CLOCK, HOME, KNOWN, POSTGRES_SCHEMES, sqlite_path_of
 from router.stores.budgets.memory import MemoryBudgets
+from router.stores.postgres_place import unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ async def open_budgets(url: str | None, *, home: Path = HOME, clock: Clock | Non
     if path is not None:
         return await _open_sqlite(path, clock or CLOCK)
     assert url is not None
-    if urlsplit(url).scheme in POSTGRES_SCHEMES:
+    if url.partition(":")[0] in POSTGRES_SCHEMES:
         return await _open_postgres(url, clock)
     raise ConfigError(f"budgets: {url.partition(':')[0]!r} is not a store of budgets; known: {KNOWN}")
 
@@ -106,8 +106,8 @@ async def _open_postgres(url: str, clock: Clock | None) -> BudgetStore:
     try:
         await writer.connect()
         is_sound = True
-    except POSTGRES_ERRORS as error:
-        raise BudgetStoreUnavailableError(f"PostgreSQL cannot be reached: {type(error).__name__}") from error
+    except (*POSTGRES_ERRORS, ValueError) as error:
+        raise BudgetStoreUnavailableError(unreachable(url, error)) from None
     finally:
         if not is_sound:
             await writer.aclose()

@@ -9,9 +9,10 @@ import asyncpg
 import pytest
 
 from benchmarks.postgres import PostgresServer
-from router.errors import ConfigError, LedgerUnavailableError
+from router.errors import BudgetStoreUnavailableError, ConfigError, LedgerUnavailableError
 from router.ledger import Finding, RequestQuery
-from router.stores import open_ledger
+from router.stores import open_ledger, rebuild_ledger
+from router.stores.budgets import open_budgets
 from router.stores.sql import postgres, schema
 from router.stores.sql.postgres import PostgresWriter
 from router.stores.sql.verify import verify
@@ -171,11 +172,44 @@ async def test_lines_lie_in_a_partition_of_their_month(postgres_url: str, tmp_pa
     await ledger.aclose()
 
 
-async def test_unreachable_server_says_so_without_the_password(tmp_path: Path) -> None:
-    url = f"postgresql://me:secret-word@/db?host={tmp_path}"
-    with pytest.raises(LedgerUnavailableError, match="cannot be reached") as raised:
-        await open_ledger(url, home=tmp_path, clock=StillClock())
-    assert "secret-word" not in str(raised.value)
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://me:secret-word@127.0.0.1:9/books", "127.0.0.1:9/books"),
+        ("postgres://127.0.0.1:9", "127.0.0.1:9"),
+        ("postgresql://me:secret-word@[::1]:9/books", "[::1]:9/books"),
+        ("postgresql://me:secret-word@127.0.0.1:9,127.0.0.1:10/books", "127.0.0.1:9,127.0.0.1:10/books"),
+        ("postgresql://127.0.0.1:9/books?user=me&password=secret-word", "127.0.0.1:9/books"),
+        ("postgresql://me:secret-word@/books?host={home}", "{home}/books"),
+        ("postgresql:///books?host=127.0.0.1&port=9&password=secret-word", "127.0.0.1:9/books"),
+        ("postgresql://me:p%40secret-word@127.0.0.1:9/books", "127.0.0.1:9/books"),
+        ("postgresql://me:secret@secret-word@127.0.0.1:9/books", "127.0.0.1:9/books"),
+        ("postgresql://me:secret/secret-word@127.0.0.1:9/books", None),
+        ("postgresql://me:12/secret-word@127.0.0.1:9/books", None),
+        ("postgresql://me:secret?secret-word@127.0.0.1:9/books", None),
+        ("postgresql://me:secret#secret-word@127.0.0.1:9/books", None),
+        ("postgresql://me:[secret-word@127.0.0.1:9/books", None),
+    ],
+)
+async def test_unreachable_server_says_which_setting_and_where_without_the_password(
+    tmp_path: Path, url: str, place: str | None
+) -> None:
+    url = url.replace("{home}", str(tmp_path))
+    for opening in (
+        open_ledger(url, home=tmp_path, clock=StillClock()),
+        open_budgets(url, home=tmp_path),
+        rebuild_ledger(url, home=tmp_path),
+    ):
+        with pytest.raises((LedgerUnavailableError, BudgetStoreUnavailableError)) as raised:
+            await opening
+        assert "secret" not in raised.value.message
+        assert raised.value.__cause__ is None
+        if place is None:
+            assert raised.value.message.startswith("TOLLGATE_LEDGER_URL: PostgreSQL cannot be reached: ")
+            assert "percent-encoded" in raised.value.message
+        else:
+            where = place.replace("{home}", str(tmp_path))
+            assert raised.value.message.startswith(f"TOLLGATE_LEDGER_URL: PostgreSQL at {where} cannot be reached: ")
 
 
 async def test_newer_and_older_schemas_are_refused(
