@@ -6,6 +6,8 @@ import re
 from math import isfinite
 from typing import TYPE_CHECKING
 
+import orjson
+
 from router.chat import (
     Finish,
     RawFrames,
