@@ -40,7 +40,8 @@ DAY_MS = 86_400_000
 def verify(url: Url = None, home: Home = None, as_json: Json = False) -> None:
     """Check the books.
 
-    Every chain of hashes, every request's sums, and that every intent is closed. Exit 1 when something is wrong.
+    Every chain of hashes, every request's sums, and that every intent is closed. Exit 1 when something is wrong, and
+    when the ledger has no line: of an empty one nothing can be said, and a copy that lost its lines is one.
     """
     raise typer.Exit(asyncio.run(_verify(_url_of(url, home), as_json=as_json)))
 
@@ -162,7 +163,7 @@ async def _verify(url: str, *, as_json: bool) -> int:
     finally:
         await ledger.aclose()
     _print_verdict(verdict, findings, as_json=as_json)
-    return 1 if findings else 0
+    return 1 if findings or not verdict.lines else 0
 
 
 def _print_verdict(verdict: Verdict, findings: list[dict[str, Any]], *, as_json: bool) -> None:
@@ -171,7 +172,8 @@ def _print_verdict(verdict: Verdict, findings: list[dict[str, Any]], *, as_json:
     heads = {name: {"position": head.position, "hash": head.hash.hex()} for name, head in verdict.heads.items()}
     if as_json:
         figures = {
-            "ok": not findings,
+            "ok": bool(verdict.lines) and not findings,
+            "empty": not verdict.lines,
             "lines": verdict.lines,
             "requests": verdict.requests,
             "open_intents": verdict.open_intents,
@@ -186,7 +188,15 @@ def _print_verdict(verdict: Verdict, findings: list[dict[str, Any]], *, as_json:
         typer.echo(f"chain {name}: {head['position']} lines, head {head['hash']}")
     typer.echo(
         f"{verdict.lines} lines, {verdict.requests} requests, {verdict.open_intents} open within their lease,"
-        f" {usd_of(verdict.cost_nanousd)} USD: {'sound' if not findings else f'{len(findings)} findings'}"
+        f" {usd_of(verdict.cost_nanousd)} USD: {_word_for(verdict.lines, len(findings))}"
+    )
+
+
+def _word_for(lines: int, findings: int) -> str:
+    if findings:
+        return f"{findings} findings"
+    return (
+        "sound" if lines else "empty; SQLite's newest lines may still be in its -wal file, which a backup must hold too"
     )
 
 

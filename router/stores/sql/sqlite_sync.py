@@ -1,4 +1,4 @@
-"""The write-ahead log forced to the disk, by one thread for everybody who waits.
+"""The write-ahead log forced to the disk, by one thread for all who wait, and moved into the file in quiet times.
 
 Whoever asks while a sync is under way is served by the next one, together with all others who asked meanwhile. The log
 is opened by itself, which is safe: SQLite's locks are on the database and its shared memory, so closing this
@@ -8,10 +8,14 @@ descriptor drops none of them.
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 import threading
 import time
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from router.errors import LedgerUnavailableError
 
@@ -35,6 +39,8 @@ else:
 # Between two syncs that nobody waits for yet, since the vendors are at work: what is committed meanwhile rides along.
 # After a rest as long as this the next begins at once, so that under light load nobody waits for it afterwards.
 GATHER_S = 0.001
+# After so long without a line the log is moved into the main file, which somebody may copy without it.
+IDLE_S = 1.0
 
 
 class LogSync:
@@ -49,6 +55,8 @@ class LogSync:
         self._wanted = 0
         self._tried = 0
         self._synced = 0
+        # What is in the main file; whatever a process before left in the log is not.
+        self._moved = -1
         self._is_closing = False
         self._rested_s = 0.0
         self._log = -1
@@ -70,10 +78,11 @@ class LogSync:
     def committed(self, number: int, *, must_force: bool) -> None:
         """Entries up to this one are in the log; with ``must_force`` somebody will ask for them, so begin now."""
         with self._changed:
+            was_moved = self._moved == self._committed
             self._committed = number
             if must_force:
                 self._wanted = number
-            if must_force or self._waiting:
+            if must_force or self._waiting or was_moved:
                 self._changed.notify()
 
     def fail(self, why: str) -> None:
@@ -93,9 +102,7 @@ class LogSync:
 
     def _run(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(self._has_work)
-                is_asked = bool(self._waiting) or self._is_closing
+            is_asked = self._wait_for_work()
             pause_s = self._rested_s + GATHER_S - time.monotonic()
             if not is_asked and pause_s > 0:
                 time.sleep(pause_s)
@@ -118,7 +125,37 @@ class LogSync:
             self._resolve(ready, why)
             if is_closing:
                 self._resolve(self._waiting, "the ledger is closed")
+                self._move_log()
                 return
+
+    def _wait_for_work(self) -> bool:
+        """Wait for something to sync, and move the log meanwhile where nothing comes; whether somebody waits for it."""
+        while True:
+            with self._changed:
+                number = self._committed
+                is_moved = self._moved == number
+                # The first line after a quiet time wakes, so that the next quiet time is noticed.
+                self._changed.wait_for(partial(self._is_stirred, number), None if is_moved else IDLE_S)
+                if self._has_work():
+                    return bool(self._waiting) or self._is_closing
+                is_quiet = not is_moved and self._committed == number
+            if is_quiet and self._move_log():
+                self._moved = number
+
+    def _is_stirred(self, number: int) -> bool:
+        return self._has_work() or self._moved == number != self._committed
+
+    def _move_log(self) -> bool:
+        """Move what the log holds into the main file, as far as no reader needs it there; whether that was all.
+
+        By a connection of its own, which holds up no writer. What fails is tried again by SQLite as the log grows.
+        """
+        try:
+            with closing(sqlite3.connect(f"file:{quote(str(self._path))}?mode=rw", uri=True, timeout=0)) as connection:
+                _, in_log, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error:
+            return True
+        return bool(in_log == moved)
 
     def _has_work(self) -> bool:
         if self._is_closing or self._wanted > self._tried:

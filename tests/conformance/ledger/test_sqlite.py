@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import shutil
 import signal
 import sqlite3
 import stat
@@ -117,6 +118,59 @@ async def test_closing_while_it_cannot_write_says_what_is_lost(path: Path) -> No
         ledger.append_later(rejection_line("a"))
         with pytest.raises(LedgerUnavailableError, match="1 ledger lines could not be written"):
             await ledger.aclose()
+
+
+def lines_in_a_copy_of_the_main_file_alone(path: Path) -> int:
+    copy = path.with_name("copy.sqlite")
+    shutil.copyfile(path, copy)
+    with closing(sqlite3.connect(copy)) as connection:
+        (count,) = connection.execute("SELECT COUNT(*) FROM ledger_lines").fetchone()
+    copy.unlink()
+    return int(count)
+
+
+async def copied_whole(path: Path, lines: int) -> None:
+    for _ in range(500):
+        if lines_in_a_copy_of_the_main_file_alone(path) == lines:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("the log was not moved")
+
+
+async def test_in_quiet_times_the_log_is_moved_into_the_main_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_sync, "IDLE_S", 0.05)
+    ledger = await opened(path)
+    for number in range(3):
+        # One that somebody waits for and forces, and one that nobody does.
+        await ledger.append(intent_line(f"a{number}"))
+        ledger.append_later(rejection_line(f"b{number}"))
+        await copied_whole(path, 2 * (number + 1))
+    assert await findings_of(ledger) == []
+    await ledger.aclose()
+
+
+async def test_the_log_is_moved_at_the_end_also_where_others_have_the_file_open(path: Path) -> None:
+    ledger = await opened(path)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("SELECT COUNT(*) FROM requests").fetchall()
+        await ledger.append(intent_line("a"))
+        assert lines_in_a_copy_of_the_main_file_alone(path) == 0
+        await ledger.aclose()
+        assert lines_in_a_copy_of_the_main_file_alone(path) == 1
+
+
+async def test_a_reader_holds_the_log_up_and_nobody_else(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_sync, "IDLE_S", 0.02)
+    ledger = await opened(path)
+    await ledger.append(intent_line("a"))
+    async with ledger.reads.snapshot() as moment:
+        await moment.fetch("SELECT COUNT(*) FROM requests")
+        await ledger.append(intent_line("b"))
+        await asyncio.sleep(0.2)
+        assert lines_in_a_copy_of_the_main_file_alone(path) < 2
+        await ledger.append(intent_line("c"))
+    await copied_whole(path, 3)
+    await ledger.aclose()
 
 
 async def test_closing_writes_what_is_queued(path: Path) -> None:

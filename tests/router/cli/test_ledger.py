@@ -54,6 +54,25 @@ def test_sound_ledger_is_said_to_be_sound(home: Path) -> None:
     assert "4 lines, 3 requests, 1 open within their lease, 0.001234567 USD: sound" in done.output
 
 
+def test_an_empty_ledger_is_called_empty_and_not_sound(home: Path) -> None:
+    empty = home / "empty"
+    empty.mkdir()
+
+    async def make() -> None:
+        await (await open_ledger(f"sqlite:///{empty}/ledger.sqlite", home=empty, clock=StillClock())).aclose()
+
+    asyncio.run(make())
+    done = run(empty, "verify")
+    assert done.exit_code == 1
+    assert "0 lines, 0 requests" in done.output
+    assert "empty" in done.output
+    assert "sound" not in done.output
+    told = json.loads(run(empty, "verify", "--json").output)
+    assert (told["ok"], told["empty"], told["findings"]) == (False, True, [])
+    told = json.loads(run(home, "verify", "--json").output)
+    assert (told["ok"], told["empty"]) == (True, False)
+
+
 def test_findings_exit_with_1_and_say_where(home: Path) -> None:
     damage(home, "UPDATE requests SET cost_nanousd = 7 WHERE decision_id = 'a'")
     done = run(home, "verify")
