@@ -138,7 +138,7 @@ def explain(
         str | None, typer.Option(metavar="TIER", help="Quality tier; the policy's default without one.")
     ] = None,
     tolerance: Annotated[
-        float | None, typer.Option(metavar="X", min=0, max=1, help="Quality tolerance in 0..1; wins over the tier.")
+        float | None, typer.Option(metavar="X", min=0, max=1, help="Tolerated mean loss in 0..1; wins over the tier.")
     ] = None,
     team: Annotated[str | None, typer.Option(metavar="TEAM", help="Whose request it would be.")] = None,
     tag: Annotated[

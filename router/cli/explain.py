@@ -42,21 +42,21 @@ if TYPE_CHECKING:
 SHOWN = 12
 REASONS = {
     "cheapest_within_tolerance": "the cheapest whose predicted loss is within the threshold",
-    "premium_is_cheapest": "premium costs least of all that keep the tolerance",
+    "premium_is_cheapest": "premium costs least of all within the threshold",
     "zero_tolerance": "no loss is accepted: only premium keeps that",
     "no_ground": "the prompt is unlike anything that the quality model knows: premium, to be safe",
-    "none_within_tolerance": "every cheaper model is predicted to lose too much",
+    "none_within_tolerance": "every cheaper model is predicted to lose more than the threshold",
     "premium_not_eligible": "premium may not serve it: the least predicted loss of those that may",
     "pinned": "the model was named",
     "promise_not_calibrated": "the policy demands a calibrated promise, and this workload has none: premium",
     "guard_downgrade": "the cheapest, since a guard tripped",
     "budget_downgrade": "the best that the budgets have room for",
-    "cascade": "cheapest first, for with its answer checked it keeps the tolerance",
+    "cascade": "cheapest first, for with its answer checked it is within the threshold",
 }
 PLANS = {
-    "checks_keep_the_tolerance": "checks keep the tolerance for less than the cheapest that keeps it alone",
+    "checks_keep_the_tolerance": "checks keep the threshold for less than the cheapest that keeps it alone",
     "safety_net": "a safety net: the next answers where a check fails",
-    "nothing_better": "not used: no other model that keeps the tolerance is predicted to lose less",
+    "nothing_better": "not used: no other model within the threshold is predicted to lose less",
     "dearer_with_checks": "not used: the better model at once is expected to cost no more",
     "pinned": "not used: the model was named",
     "streamed": "not used: streams are not held back for checks",
@@ -74,6 +74,15 @@ WHY_NOT = {
     "context_window": "too long for its context window",
     "key": "the key does not allow it",
     "no_api_key": "its provider's key is not set",
+}
+# Why the threshold decided nothing: the order of the models does not follow from it.
+SET_ASIDE = {
+    "pinned": "the model was named",
+    "no_ground": "it holds for prompts that are known",
+    "promise_not_calibrated": "the policy demands a calibration",
+    "premium_not_eligible": "premium may not serve",
+    "guard_downgrade": "a guard tripped",
+    "budget_downgrade": "the budgets have no room",
 }
 PREFIXES = {"lacks": "lacks", "refuses": "refuses", "rule": "kept out by the rule", "wire": "its API cannot say"}
 
@@ -154,6 +163,23 @@ def calibrations_in(home: Path, quality: QualityModel) -> Calibrations:
     return replace(with_drifts(loaded.calibrations, read_drifts(home)), adjustments=moved)
 
 
+def threshold_line(decision: Decision) -> str:
+    """What one request may lose, as predicted, and whether that decided."""
+    aside = SET_ASIDE.get(decision.reason)
+    return f"{_threshold(decision.threshold)}{f'; it did not decide: {aside}' if aside else ''}"
+
+
+def _threshold(limit: float) -> str:
+    if limit == float("-inf"):
+        return "none: premium alone keeps it"
+    shown = _number(limit, 4)
+    if limit > 0:
+        return f"{shown}: what one request's predicted loss may be, calibrated for that tolerance"
+    if limit == 0:
+        return f"{shown}: premium, or a model that is predicted to lose nothing"
+    return f"{shown}: premium, or a model that is predicted to be better by {_number(-limit, 4)}"
+
+
 def promise_line(decision: Decision) -> str:
     """What the tolerance rests on."""
     needed = decision.labels_needed
@@ -207,11 +233,11 @@ def moved_by(request: Request, policy: Policy, quality: QualityModel, focus: Can
 def text_of(decision: Decision, focus: Candidate, moved: Sequence[Contribution], twice: int = 0) -> str:
     """The decision for people: what answers, what was weighed, what moved it."""
     asked = f"tier {decision.quality_tier}, tolerance" if decision.quality_tier else "tolerance"
-    threshold = f"{decision.threshold:.4f}" if decision.threshold > float("-inf") else "none: premium alone"
     rules = f"  rules       {', '.join(decision.rules)}\n" if decision.rules else ""
     return (
         f"{decision.model} answers: {REASONS[decision.reason]} ({decision.reason})\n"
-        f"  asked for   {asked} {decision.tolerance:g}; largest predicted loss that keeps it: {threshold}\n"
+        f"  asked for   {asked} {decision.tolerance:g}: what the mean loss may be over the requests sent with it\n"
+        f"  threshold   {threshold_line(decision)}\n"
         f"  promise     {promise_line(decision)}\n"
         f"  complexity  {decision.complexity:.3f} of 1, support {decision.support:.2f}, nearest kind {decision.kind}\n"
         f"{_context(decision, twice)}{rules}{_plan(decision)}\n"
@@ -278,7 +304,7 @@ def _why(candidate: Candidate, decision: Decision) -> str:
     for code in candidate.why_not:
         name, _, detail = code.partition(":")
         if code == "loss_above_threshold":
-            said.append(f"loses more than {decision.threshold:.4f}")
+            said.append(_too_much(decision.threshold))
         elif detail and name in PREFIXES:
             said.append(f"{PREFIXES[name]} {detail}")
         else:
@@ -286,8 +312,15 @@ def _why(candidate: Candidate, decision: Decision) -> str:
     return ", ".join(said)
 
 
+def _too_much(threshold: float) -> str:
+    if threshold == float("-inf"):
+        return "only premium keeps the tolerance"
+    return f"loses more than {_number(threshold, 4)}" if threshold >= 0 else "not that much better than premium"
+
+
 def _number(value: float | None, decimals: int) -> str:
-    return "-" if value is None else f"{value:.{decimals}f}"
+    # Rounded first and added to zero: a threshold of -0.0 is 0, and so is what rounds to it.
+    return "-" if value is None else f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def _contributions(moved: Sequence[Contribution]) -> str:

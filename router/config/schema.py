@@ -88,7 +88,7 @@ class RoutingBlock(Strict):
 
     premium: Name = Field(description="the model that every loss and every saving is measured against")
     quality_tiers: Annotated[dict[Name, Share], Field(min_length=1, max_length=32)] = Field(
-        description="tier name: largest expected quality loss against premium, 0..1"
+        description="tier name: its tolerance, the mean quality loss against premium that its requests may have, 0..1"
     )
     default_tier: Name = Field(description="the tier of a request that names none")
     drop: list[Literal["sampling_params", "forced_tool_use", "output_limit", "reasoning_effort"]] = Field(
@@ -138,7 +138,7 @@ class RequireBlock(Strict):
     vendors: Names | None = Field(default=None, description="only models of these vendors")
     models: Names | None = Field(default=None, description="only these models")
     tolerance_max: Share | None = Field(
-        default=None, description="no larger expected loss than this, whatever is asked for"
+        default=None, description="no larger tolerance than this, whatever is asked for"
     )
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 OpenApi = dict[str, Any]
 SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}, {}]
 DESCRIPTION = (
-    "An ordinary OpenAI Chat Completions API that answers each request by the cheapest model that keeps the quality "
-    "tolerance, and says what it cost. Amounts are decimal text in USD, exact to the nano-dollar."
+    "An ordinary OpenAI Chat Completions API that answers each request by the cheapest model whose predicted quality loss "
+    "is within the threshold calibrated for its tolerance, and says what it cost. Amounts are decimal text in USD, exact to the nano-dollar."
 )
 
 

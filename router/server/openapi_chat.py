@@ -174,7 +174,7 @@ REQUEST = _object(
             "type": ["object", "null"],
             "properties": {
                 "quality_tier": {"type": ["string", "null"], "minLength": 1},
-                "quality_tolerance": {"description": "A number in 0..1, or one as text."},
+                "quality_tolerance": {"description": "As `X-Quality-Tolerance`: a number in 0..1, or one as text."},
             },
         },
         "functions": {"type": "null", "description": "The legacy form: use `tools`."},
@@ -224,7 +224,14 @@ def _header(name: str, description: str, **schema: object) -> OpenApi:
 
 REQUEST_HEADERS: list[OpenApi] = [
     _header("X-Quality-Tier", "A quality tier of the policy.", type="string", minLength=1),
-    _header("X-Quality-Tolerance", "The largest acceptable expected loss.", type="number", minimum=0, maximum=1),
+    _header(
+        "X-Quality-Tolerance",
+        "The mean loss against premium that requests sent with it may have. One request goes to the cheapest model whose "
+        "predicted loss is within the threshold calibrated for it, which may lie above or below.",
+        type="number",
+        minimum=0,
+        maximum=1,
+    ),
     _header("X-Session-Id", "Conversation or agent run.", type="string", maxLength=256),
     _header("X-Router-Tags", "`feature=search,customer=acme`: up to 32 tags.", type="string"),
 ]

@@ -140,8 +140,17 @@ RECEIPT = _object(
         "reason": TEXT,
         "is_pinned": {"type": "boolean"},
         "quality_tier": TEXT_OR_NULL,
-        "tolerance": {"type": "number", "minimum": 0, "maximum": 1},
-        "threshold": SHARE_OR_NULL,
+        "tolerance": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "The mean loss that requests sent with it may have.",
+        },
+        "threshold": {
+            **SHARE_OR_NULL,
+            "description": "The predicted loss that one request may have, calibrated for the tolerance on prompts of "
+            "its kind; null: premium alone.",
+        },
         "premium": TEXT,
         "complexity": {"type": "number"},
         "expected_loss": SHARE_OR_NULL,

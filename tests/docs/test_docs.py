@@ -138,6 +138,25 @@ def test_every_link_within_the_project_leads_somewhere(path: Path) -> None:
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
+PROSE = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((ROOT / "policies").glob("*.yaml"))]
+SHOWN = [*sorted((ROOT / "router/server").rglob("*.*")), *sorted((ROOT / "router/cli").glob("*.py"))]
+# A tolerance bounds a mean. What one request is held to is the threshold calibrated for it, which may lie above.
+ONE_REQUEST = re.compile(
+    r"larg(est|er) (acceptable )?expected (quality )?loss"
+    r"|predicted (quality )?loss\b(?:(?!mean)[^.;|]){0,90}\bwithin (it\b|(the|its)( tier's)? tolerance)"
+    r"|loss (\\u2264|\u2264)|calibrated: (at most|\$)|in tolerance, but dearer"
+)
+
+
+@pytest.mark.parametrize(
+    "path", [*PROSE, ROOT / "router/config/schema.py", *(path for path in SHOWN if path.suffix in (".py", ".js"))],
+    ids=lambda path: path.name,
+)  # fmt: skip
+def test_no_words_make_a_tolerance_the_bound_of_one_request(path: Path) -> None:
+    text = re.sub(r"\s+(# |\" *\n? *f?\")?", " ", path.read_text())
+    assert [found[0] for found in ONE_REQUEST.finditer(text)] == []
+
+
 def test_the_index_names_every_document() -> None:
     index = (DOCS / "README.md").read_text()
     assert [path.name for path in DOCS.glob("*.md") if path.name != "README.md" and f"({path.name})" not in index] == []

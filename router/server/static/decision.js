@@ -15,7 +15,7 @@ const step = (number, title, ...content) => h("section", { class: "step" },
 const digits = (value, places) => value.toFixed(places).replace("-", "\u2212");
 
 const asked = (row) => step("1", "What was asked", h("dl", { class: "facts" },
-  fact("Tier", row.quality_tier), fact("Tolerated loss", row.tolerance === null ? null : share(row.tolerance)),
+  fact("Tier", row.quality_tier), fact("Tolerance", row.tolerance === null ? null : `${row.tolerance} mean loss`),
   fact("Team", row.team), fact("Project", row.project), fact("Key", row.key_id),
   fact("Tags", Object.entries(row.tags).map(([name, value]) => `${name}=${value}`).join(", ") || null),
   fact("Surface", `${row.surface}${row.is_streamed ? ", streamed" : ""}`)));
@@ -47,14 +47,27 @@ const features = ({ receipt, feature_deviations: deviations }) => {
   const order = deviations === null ? "The largest that are not zero" : "Those furthest from the usual prompt first, right of the line above it and left below";
   return step("2", "What was seen in it", h("dl", { class: "facts" },
     fact("Complexity", digits(receipt.complexity, 3)), fact("Support", digits(receipt.support, 2)),
-    fact("Most like", receipt.kind), fact("Ground to predict on", receipt.has_ground ? "yes" : "no"),
-    receipt.promise ? fact("Promise", promiseText(receipt)) : null),
+    fact("Most like", receipt.kind), fact("Ground to predict on", receipt.has_ground ? "yes" : "no")),
   h("p", { class: "legend" }, `${order}; ${Object.keys(receipt.features).length} features in all, numbers only: no text is kept.`),
   h("div", { class: "families" }, lists));
 };
 
 const promiseText = ({ promise, calibration, labels_needed: needed }) => (calibration ? `${promise}, ${calibration}`
   : needed ? `${promise}; ${count(needed)} graded prompts would calibrate it` : promise);
+
+// Reasons that follow from the threshold: the fallbacks are within it too. Any other order was made without it.
+const BY_THRESHOLD = ["cheapest_within_tolerance", "premium_is_cheapest", "none_within_tolerance", "cascade"];
+
+// The tolerance is of a mean, the threshold of one request: neither is the other.
+const bounds = (receipt) => [
+  h("dl", { class: "facts" },
+    fact("Tolerance, of the mean", String(receipt.tolerance)),
+    fact("Threshold, of this request", receipt.threshold === null ? "none: premium alone" : digits(receipt.threshold, 4)),
+    receipt.promise ? fact("Promise", promiseText(receipt)) : null),
+  h("p", { class: "legend" }, "The mean loss over the requests sent with a tolerance is to stay within it. One request goes to the cheapest model whose predicted "
+    + "loss is within the threshold calibrated for it, which may lie above or below.",
+  BY_THRESHOLD.includes(receipt.reason) || receipt.threshold === null ? "" : " Here the threshold did not decide."),
+];
 
 // The predicted loss on a line from 0 to beyond the threshold; right of the mark is too much.
 const lossBar = (loss, threshold, most) => {
@@ -81,14 +94,13 @@ const candidates = (receipt, premium) => {
       loss, usd(each.expected_cost_usd), verdict,
     ] };
   });
-  const limit = receipt.threshold === null ? "premium alone qualifies" : `at most ${digits(receipt.threshold, 4)} predicted loss`;
-  const rules = receipt.rules.length ? ` Rules that applied: ${receipt.rules.join(", ")}.` : "";
+  const within = BY_THRESHOLD.includes(receipt.reason) ? "within the threshold, " : "";
   const fallbacks = receipt.order.slice(1).join(", ");
-  return step("3", "Who could have answered",
-    h("p", { class: "legend" }, `Tolerance ${share(receipt.tolerance)}, calibrated: ${limit}.${rules}`),
+  return step("3", "Who could have answered", ...bounds(receipt),
+    receipt.rules.length ? h("p", { class: "legend" }, `Rules that applied: ${receipt.rules.join(", ")}.`) : null,
     table("Every candidate, cheapest first", [{ name: "Model" }, { name: "Quality", number: true }, { name: "Loss", number: true },
       { name: "Expected cost", number: true }, { name: "Verdict", class: "verdict" }], rows, { kind: "candidates", wide: true }),
-    fallbacks ? h("p", { class: "legend" }, `Fallbacks within the tolerance, in order: ${fallbacks}.`) : null);
+    fallbacks ? h("p", { class: "legend" }, `Fallbacks ${within}in order: ${fallbacks}.`) : null);
 };
 
 const money = (row) => {

@@ -62,7 +62,7 @@ export const showTiers = (place, groups, quality, premium) => {
     const tolerance = tolerances.get(tier);
     return { id: tier ?? "", cells: [
       h("span", { class: "named" }, tier ?? "no tier named", tolerance === undefined ? null
-        : h("span", { class: "note" }, tolerance ? `loss \u2264 ${share(tolerance, 0)}` : "no loss"), bar, list),
+        : h("span", { class: "note", title: "what the mean loss over these requests may be" }, `tolerance ${tolerance ? share(tolerance, 0) : "0"}`), bar, list),
       count(requests), share(requests / total),
     ] };
   });

@@ -288,7 +288,9 @@ const start = () => {
   byId("close").addEventListener("click", () => byId("decision").close());
   byId("decision").addEventListener("click", (event) => { if (event.target === byId("decision")) byId("decision").close(); });
   byId("decision").addEventListener("close", () => history.replaceState(null, "", location.pathname));
-  if (location.hash.startsWith("#dec_")) open(location.hash.slice(1));
+  const follow = () => { if (location.hash.startsWith("#dec_")) open(location.hash.slice(1)); };
+  globalThis.addEventListener("hashchange", follow);
+  follow();
   refresh();
 };
 

@@ -1,12 +1,12 @@
 // Stable codes in words.
 
 const REASONS = {
-  cheapest_within_tolerance: ["cheapest in tolerance", "The cheapest model whose predicted loss stays within the threshold."],
-  premium_is_cheapest: ["premium is cheapest", "Premium itself costs least of all that qualify."],
+  cheapest_within_tolerance: ["cheapest within threshold", "The cheapest model whose predicted loss is within the threshold."],
+  premium_is_cheapest: ["premium is cheapest", "Premium itself costs least of all within the threshold."],
   zero_tolerance: ["no loss accepted", "The caller accepts no loss, so premium answers."],
   no_ground: ["unlike anything known", "The prompt is unlike anything calibrated: abstained upward, to premium."],
   promise_not_calibrated: ["not calibrated", "The policy demands a calibrated promise, and this workload has none: premium answers."],
-  none_within_tolerance: ["none in tolerance", "Every cheaper model is predicted to lose too much."],
+  none_within_tolerance: ["none within threshold", "Every cheaper model is predicted to lose more than the threshold."],
   premium_not_eligible: ["premium may not serve", "Premium may not serve this: the best of those that may."],
   cascade: ["checked, cheap first", "A cheaper model is asked first and its answer checked; a better one answers when a check fails."],
   guard_downgrade: ["curbed by a guard", "A guard tripped that asks for a cheaper model: the cheapest that may serve."],
@@ -19,7 +19,7 @@ export const reasonLong = (code) => REASONS[code]?.[1] ?? code;
 
 const WHY = {
   loss_above_threshold: "predicted loss above the threshold",
-  dearer: "in tolerance, but dearer",
+  dearer: "dearer",
   loses_more: "loses more than what fits the budget",
   budget: "no room in the budgets",
   no_placement: "nothing known of its quality",

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from router.cascade import PlanWhy
 from router.cli import app
-from router.cli.explain import PLANS, PREFIXES, REASONS, WHY_NOT, focus_of, request_of, text_of
+from router.cli.explain import PLANS, PREFIXES, REASONS, SET_ASIDE, WHY_NOT, focus_of, request_of, text_of
 from router.decide import decide
 from router.decision import Reason
 from router.policy import Caller, Terms
@@ -57,6 +57,32 @@ def test_the_text_names_the_choice_every_candidate_and_what_moved_it() -> None:
     for each in receipt["contributions"]["features"][:12]:
         figure = re.escape(f"{each['predicted_loss']:+.4f}")
         assert re.search(rf"^{re.escape(each['feature'])} .*{figure}$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "threshold", "why_not"),
+    [
+        ("0.1", r"0\.\d*[1-9]\d*: what one request's predicted loss may be", "loses more than 0."),
+        ("0.02", r"0\.0000: premium, or a model that is predicted to lose nothing$", "loses more than 0.0000"),
+        ("0.01", r"-0\.\d+: premium, or a model that is predicted to be better by 0\.\d+$", "not that much better"),
+        ("0.001", r"none: premium alone keeps it$", "only premium keeps the tolerance"),
+    ],
+)
+def test_tolerance_and_threshold_are_told_apart(tolerance: str, threshold: str, why_not: str) -> None:
+    said = explain("What is the capital of France?", "--tolerance", tolerance).output
+    assert f"tolerance {tolerance}: what the mean loss may be over the requests sent with it" in said
+    assert re.search(rf"^  threshold   {threshold}", said, re.MULTILINE)
+    assert why_not in said
+    weighed = said.split("what moved")[0]
+    assert "-0.0000" not in weighed
+    assert "-inf" not in weighed
+
+
+def test_a_threshold_that_did_not_decide_says_why() -> None:
+    said = explain("\u03be\u03be \u03c8\u03c8 \u03b2\u03b2", "--tier", "economy").output
+    assert "(no_ground)" in said
+    assert "; it did not decide: it holds for prompts that are known" in said
+    assert set(SET_ASIDE) < set(Reason.__args__)
 
 
 def test_json_is_the_receipt_that_decides_again() -> None:
