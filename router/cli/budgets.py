@@ -15,6 +15,7 @@ from router.config.keys import KeyRing, keys_path, load_keys
 from router.config.load import load_policy
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
+from router.money import parse_usd
 from router.server.auth import Reader
 from router.server.budgets import budgets_csv, budgets_report
 from router.stores import open_ledger
@@ -67,6 +68,14 @@ def _of_keys(settings: Settings, policy: Policy) -> tuple[Budget, ...]:
     return tuple(budget for caller in ring.callers(SystemClock().now_ms()) for budget in caller.limits)
 
 
+def _exhausted(row: dict[str, Any]) -> str:
+    """When the limit is reached; for one that is, the report says the moment of asking, which is no date to plan by."""
+    if row["exhausted_at"] is None:
+        return ""
+    is_spent = parse_usd(row["settled_usd"]) >= parse_usd(row["limit_usd"])
+    return "now" if is_spent else f"{row['exhausted_at'][:16]}Z"
+
+
 def _table(rows: list[dict[str, Any]]) -> str:
     lines = [
         [
@@ -78,7 +87,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
             each["reserved_usd"],
             each["remaining_usd"],
             f"{float(each['settled_usd']) / float(each['limit_usd']):.1%}",
-            "" if each["exhausted_at"] is None else f"{each['exhausted_at'][:16]}Z",
+            _exhausted(each),
         ]
         for each in rows
     ]

@@ -100,6 +100,25 @@ def test_tiers_in_the_policys_order_hold_every_request(site: Site, tab_on: Calla
     order = [each["tier"] for each in report["quality"]] + ["no tier named"]
     assert cells == [str(counted[name]) for name in order if name in counted]
     assert sum(map(int, filter(None, cells))) == report["totals"]["requests"]
+    notes = [each.text_content() for each in page.locator("#tiers .note").all()]
+    assert notes == ["tolerance 0", "tolerance 2\u202f%", "tolerance 5\u202f%", "tolerance 15\u202f%"]
+
+
+def test_no_mark_of_the_cost_axis_is_rounded_to_nothing(site: Site, tab_on: Callable[..., Tab]) -> None:
+    page = tab_on(site).loaded()
+    marks = page.evaluate(
+        "import('/dashboard/charts.js').then(({ usdDecades }) => usdDecades(null, [1e-9, 1e-7, 1e-5, 0.01, 1, 20]))"
+    )
+    assert marks == ["$0.000000001", "$0.0000001", "$0.00001", "$0.01", "$1", "$20"]
+
+
+def test_a_budget_that_is_spent_is_exhausted_now(site: Site, tab_on: Callable[..., Tab]) -> None:
+    tab = tab_on(site)
+    found = site.get("/v1/budgets")
+    found["budgets"][0] |= {"settled_usd": found["budgets"][0]["limit_usd"], "exhausted_at": "2026-11-30T12:00:00.000Z"}
+    tab.page.route("**/v1/budgets", lambda route: route.fulfill(json=found))
+    cells = tab.loaded().locator("#budgets tbody tr").first.locator("td").all_text_contents()
+    assert cells[5] == "now"
 
 
 def test_waterfall_leads_exactly_from_premium_to_realised(site: Site, tab_on: Callable[..., Tab]) -> None:

@@ -16,17 +16,19 @@ const axis = (more) => ({
   grid: { stroke: () => colourValue("--line"), width: 1 }, ticks: { show: false }, ...more,
 });
 
-// As many decimals as the step between two marks has: a rounded mark would stand in the wrong place.
+// As many decimals as the step between two marks has: a rounded mark would stand in the wrong place. What is left over
+// counts beside the step itself: beside 1 a step of a millionth would be none.
 const decimalsOf = (step) => {
   let decimals = 0;
-  while (decimals < 9 && Math.abs(step * 10 ** decimals - Math.round(step * 10 ** decimals)) > 1e-6) decimals += 1;
+  const left = () => Math.abs(step * 10 ** decimals - Math.round(step * 10 ** decimals));
+  while (decimals < 9 && left() > 1e-6 * Math.abs(step) * 10 ** decimals) decimals += 1;
   return decimals;
 };
 const usdTicks = (_, splits) => {
   const decimals = Math.max(splits.length > 1 ? decimalsOf(splits[1] - splits[0]) : 2, 2);
   return splits.map((value) => `${value < 0 ? "\u2212" : ""}$${Math.abs(value).toFixed(decimals)}`);
 };
-const usdDecades = (_, splits) => splits.map((value) =>
+export const usdDecades = (_, splits) => splits.map((value) =>
   value === null ? "" : `$${value.toFixed(decimalsOf(value))}`);
 const decades = (_, splits) => splits.map((value) => (Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-6 ? value : null));
 const DAY_S = 86_400;

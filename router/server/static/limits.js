@@ -21,6 +21,9 @@ const meter = (row) => {
     h("span", { class: settled >= 1 ? "spent out" : "spent", style: { width: `${settled * 100}%` } }));
 };
 
+// An account that is spent has no moment to come: the report gives the moment of asking.
+const isSpent = (row) => nanoOf(row.settled_usd) >= nanoOf(row.limit_usd);
+
 const ownerOf = (row) => (row.scope === "all" ? "everybody" : row.owner ?? "nobody named");
 
 export const showBudgets = (rows) => {
@@ -29,7 +32,7 @@ export const showBudgets = (rows) => {
     id: `${row.name}/${row.owner ?? ""}`,
     cells: [
       `${row.name}${row.kind === "soft" ? " (soft)" : ""}`, ownerOf(row), meter(row), usd(row.settled_usd), usd(row.reserved_usd), usd(row.limit_usd),
-      row.exhausted_at === null ? dash() : h("span", { class: "mark-bad" }, clockText(row.exhausted_at).slice(0, 16)),
+      row.exhausted_at === null ? dash() : h("span", { class: "mark-bad" }, isSpent(row) ? "now" : clockText(row.exhausted_at).slice(0, 16)),
       row.to === null ? dash() : clockText(row.to).slice(0, 16),
     ],
   }));

@@ -86,6 +86,13 @@ def test_budgets_as_a_table_json_and_csv_say_the_same(home: Path) -> None:
     assert cells["settled_usd"] == row["settled_usd"]
 
 
+def test_an_account_that_is_spent_is_exhausted_now_and_not_at_the_time_of_asking(home: Path) -> None:
+    (home / "money.yaml").write_text(POLICY.replace("limit_usd: 4", "limit_usd: 2.5"))
+    table = run(home, "budgets").output
+    (line,) = [each for each in table.splitlines() if each.lstrip().startswith("team-day")]
+    assert line.split()[-1] == "now"
+
+
 def test_without_budgets_it_says_how_to_set_one(home: Path) -> None:
     (home / "money.yaml").write_text(POLICY.split("budgets:", maxsplit=1)[0])
     done = run(home, "budgets")
