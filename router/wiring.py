@@ -184,6 +184,7 @@ async def assembled(settings: Settings, place: Place | None = None) -> AsyncIter
             idempotency=Idempotency(ledger, clock),
             salt=salt,
             calibrations_refused=labels.refused,
+            check_budgets=partial(budgets.balances, ()),
         )
         telemetry.calibrations_told(len(labels.refused()), labels.alarms())
         app = create_app(parts, *routes_of(parts, budgets, guarding.keeper))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ def budgets(*, policy: str | None, home: str | None, form: str | None, out: str 
     settings = load_settings(policy=policy, home=home)
     loaded = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
     require_ledger(settings)
+    # What opening the store logs, the error that follows says: one line.
+    logging.getLogger("tollgate").addHandler(logging.NullHandler())
     report = asyncio.run(_read(settings, (*loaded.budgets, *_of_keys(settings, loaded))))
     rows = report["budgets"]
     if chosen == "table":
@@ -53,6 +56,8 @@ async def _read(settings: Settings, found: tuple[Budget, ...]) -> dict[str, Any]
         urls = settings.redis_url, settings.ledger_url
         store = await open_budget_store(*urls, ledger, home=settings.home, clock=clock)
         try:
+            # Asked first: without an account to tell of nothing else would notice that the store is away.
+            await store.balances(())
             return await budgets_report(found, store, ledger, Reader(sees_all=True), clock.now_ms())
         finally:
             await store.aclose()

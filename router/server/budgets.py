@@ -33,7 +33,8 @@ COLUMNS = (
 )
 METHOD = (
     "settled and reserved are the budget store's, to the nano-dollar. exhausted_at is when the limit is reached at the "
-    "pace since the window began, the moment of asking where it is: null where that is not within the window, where a twentieth of it has not passed, "
+    "pace since the window began, the moment of asking where it is: null where that is not within the window, where a "
+    "twentieth of it has not passed, "
     f"and for a total. Of each budget at most {ACCOUNTS_MAX} accounts that spent are told, the dearest."
 )
 

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from router.errors import RouterError
+from router.server.budgets import budgets_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from router.server.parts import ServerParts
 
+OK = "ok"
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def _said(check: Callable[[], Awaitable[object]]) -> str:
+    """``ok``, or why a store cannot be used."""
+    try:
+        await check()
+    except RouterError as error:
+        return error.message
+    return OK
+
+
+def _rejects_without_budgets(parts: ServerParts) -> bool:
+    """Whether requests are refused while the store of budgets is away: some are counted, and nothing is allowed."""
+    return parts.gateway.policy.budget_allowance_nanousd is None and bool(budgets_of(parts))
 
 
 def health_routes(parts: ServerParts) -> APIRouter:
@@ -28,18 +47,17 @@ def health_routes(parts: ServerParts) -> APIRouter:
     async def readyz() -> Response:
         """Whether requests can be answered and written down, and whether the policy file is the one in force."""
         status = parts.policy_status()
+        # Together: a store that is away takes its time to say so.
+        ledger, budgets = await asyncio.gather(_said(parts.ledger.check), _said(parts.check_budgets))
+        is_ready = ledger == OK and (budgets == OK or not _rejects_without_budgets(parts))
         body: dict[str, object] = {
-            "status": "ready",
+            "status": "ready" if is_ready else "not ready",
             "policy": {"revision": status.revision, "broken": status.broken},
             "calibrations": {"refused": list(parts.calibrations_refused())},
-            "ledger": "ok",
+            "ledger": ledger,
+            "budget_store": budgets,
         }
-        try:
-            await parts.ledger.check()
-        except RouterError as error:
-            body |= {"status": "not ready", "ledger": error.message}
-            return JSONResponse(body, status_code=503)
-        return JSONResponse(body)
+        return JSONResponse(body, status_code=200 if is_ready else 503)
 
     @routes.get("/metrics")
     async def metrics() -> Response:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 OpenApi = dict[str, Any]
 SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}, {}]
 DESCRIPTION = (
-    "An ordinary OpenAI Chat Completions API that answers each request by the cheapest model whose predicted quality loss "
-    "is within the threshold calibrated for its tolerance, and says what it cost. Amounts are decimal text in USD, exact to the nano-dollar."
+    "An ordinary OpenAI Chat Completions API that answers each request by the cheapest model whose predicted quality "
+    "loss is within the threshold calibrated for its tolerance, and says what it cost. Amounts are decimal text in "
+    "USD, exact to the nano-dollar."
 )
 
 
@@ -167,5 +168,6 @@ def _feedback_operation() -> OpenApi:
 
 def _readyz_operation() -> OpenApi:
     ready = _get("readyz", "Whether requests can be answered and written down", "operations", "Readiness")
-    ready["responses"]["503"] = {"description": "The ledger cannot be used", "content": json_of(ref("Readiness"))}
+    why = "The ledger cannot be used, or budgets cannot be counted and the policy rejects meanwhile"
+    ready["responses"]["503"] = {"description": why, "content": json_of(ref("Readiness"))}
     return _open(ready)

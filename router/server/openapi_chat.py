@@ -226,8 +226,8 @@ REQUEST_HEADERS: list[OpenApi] = [
     _header("X-Quality-Tier", "A quality tier of the policy.", type="string", minLength=1),
     _header(
         "X-Quality-Tolerance",
-        "The mean loss against premium that requests sent with it may have. One request goes to the cheapest model whose "
-        "predicted loss is within the threshold calibrated for it, which may lie above or below.",
+        "The mean loss against premium that requests sent with it may have. One request goes to the cheapest model "
+        "whose predicted loss is within the threshold calibrated for it, which may lie above or below.",
         type="number",
         minimum=0,
         maximum=1,

@@ -255,6 +255,7 @@ PARTS_SCHEMAS: OpenApi = {
             "policy": _object({"revision": TEXT, "broken": TEXT_OR_NULL}),
             "calibrations": _object({"refused": {"type": "array", "items": TEXT}}),
             "ledger": TEXT,
+            "budget_store": {**TEXT, "description": "`ok`, or why budgets cannot be counted now."},
         }
     ),
 }

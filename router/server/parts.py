@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from prometheus_client import CollectorRegistry
 
@@ -43,6 +43,10 @@ class Status(Protocol):
         ...
 
 
+async def no_budgets() -> None:
+    """Where no store of budgets is, none can be away."""
+
+
 @dataclass(slots=True)
 class ServerParts:
     """Everything that routes need.
@@ -50,6 +54,7 @@ class ServerParts:
     ``keys`` is None where any key or none is accepted (loopback without a keys file); it is set while serving when the
     first key is made. ``registry`` is where this process counts, ``metrics`` what all that serve the address have
     counted, as Prometheus text. ``calibrations_refused`` says why each calibration on disk that is not in force is not.
+    ``check_budgets`` asks the store of budgets something, and raises StoreError where it does not answer.
     """
 
     gateway: Gateway
@@ -63,3 +68,4 @@ class ServerParts:
     idempotency: Idempotency
     salt: bytes
     calibrations_refused: Callable[[], Sequence[str]] = tuple
+    check_budgets: Callable[[], Awaitable[object]] = no_budgets

@@ -58,7 +58,7 @@ def told_of(site: Site, page: Page, **changed: Any) -> Any:
 
 def facts_of(page: Page) -> dict[str, str]:
     pairs = [each.locator("dt, dd").all_text_contents() for each in page.locator("#decision .facts > div").all()]
-    return {name: value for name, value in pairs}
+    return {name: value for name, value in pairs if name}
 
 
 def test_tolerance_threshold_and_promise_are_three_things(site: Site, tab_on: Callable[..., Tab]) -> None:

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.stack import clean_environment
+from benchmarks.stack import GatewayProcess, clean_environment, free_port
+from tests.e2e.conftest import policy_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from benchmarks.stack import GatewayProcess
+    from router.simulator import SimulatorProcess
 
 REPO = Path(__file__).resolve().parent.parent.parent
 WAIT_S = 30.0
@@ -289,3 +290,18 @@ def test_a_mistake_on_the_command_line_exits_with_2(tmp_path: Path) -> None:
     code, said = refused(tmp_path, "--prot", "7")
     assert code == 2
     assert "No such option: --prot" in said
+
+
+def test_it_is_not_ready_while_the_store_of_budgets_is_away(tmp_path: Path, simulator: SimulatorProcess) -> None:
+    budgets = "budgets: [{name: month, scope: all, window: month, limit_usd: 5}]\n"
+    for allow, status, code in ((False, 503, 503), (True, 200, 200)):
+        text = policy_text(simulator) + budgets
+        text += "budget_store: {when_unavailable: allow, allow_usd: 1}\n" if allow else ""
+        gateway = GatewayProcess(tmp_path / str(allow), text, redis_url=f"redis://127.0.0.1:{free_port()}/0")
+        gateway.start()
+        try:
+            ready = send(f"{gateway.url}/readyz")
+            assert (ready[0], ask(gateway)[0]) == (status, code), ready[1]
+            assert ready[1]["budget_store"] != ready[1]["ledger"] == "ok"
+        finally:
+            gateway.stop()

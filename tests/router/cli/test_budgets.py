@@ -6,6 +6,10 @@ import asyncio
 import csv
 import io
 import json
+import os
+import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -99,6 +103,21 @@ def test_without_budgets_it_says_how_to_set_one(home: Path) -> None:
     assert done.exit_code == 0
     assert "`budgets:` in the policy" in done.output
     assert run(home, "budgets", "--format", "png").exit_code == 2
+
+
+@pytest.mark.parametrize("policy", [POLICY, POLICY.split("budgets:", maxsplit=1)[0]], ids=["budgets", "none"])
+def test_a_store_that_is_away_is_one_line_and_an_exit_code(home: Path, policy: str) -> None:
+    (home / "money.yaml").write_text(policy)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{taken.getsockname()[1]}/0"
+        done = subprocess.run(
+            [sys.executable, "-m", "router.cli", "budgets", "--home", str(home)],
+            env={**os.environ, "REDIS_URL": url}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (3, "")
+    (line,) = done.stderr.splitlines()
+    assert "Redis at" in line and "does not answer" in line
 
 
 def test_no_ledger_is_a_configuration_error(home: Path, tmp_path: Path) -> None:

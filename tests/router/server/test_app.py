@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from fastapi import APIRouter, Depends
 
-from router.errors import LedgerUnavailableError
-from router.money import usd_of
+from router.budgets import Budget
+from router.errors import BudgetStoreUnavailableError, LedgerUnavailableError
+from router.money import NANO_PER_USD, usd_of
+from router.policy import Caller
 from router.server import create_app
 from router.server.auth import Reader, reader_of, require_reader
+from router.server.parts import no_budgets
 from router.stores.memory import MemoryLedger
-from tests.router.server.fakes import KEYS, FakeStatus, Sent, parts_of, send_to
+from tests.router.server.fakes import KEYS, POLICY, FakeStatus, Sent, parts_of, send_to
+
+if TYPE_CHECKING:
+    from router.gateway import Gateway
+    from router.policy import Policy
 
 ASK = b'{"messages":[{"role":"user","content":"Hi"}]}'
 SEARCH, LEGAL = {"x-api-key": "key-search"}, {"x-api-key": "key-legal"}
@@ -206,6 +214,36 @@ async def test_a_ledger_that_cannot_write_makes_the_gateway_unready() -> None:
     app = create_app(parts_of(ledger=BrokenLedger(LedgerUnavailableError("the disk is full"))))
     assert found(await send_to(app, "GET", "/readyz"), 503)["ledger"] == "the disk is full"
     assert error(await send_to(app, "GET", "/v1/decisions/d"), 503)["code"] == "ledger_unavailable"
+
+
+async def away() -> None:
+    raise BudgetStoreUnavailableError("Redis does not answer")
+
+
+COUNTED = replace(POLICY, budgets=(Budget("team-day", "team", "day", NANO_PER_USD),))
+
+
+@pytest.mark.parametrize(
+    ("policy", "keys", "status"),
+    [
+        (COUNTED, None, 503),
+        (replace(COUNTED, budget_allowance_nanousd=1), None, 200),
+        (POLICY, None, 200),
+        (POLICY, SimpleNamespace(callers=lambda _: [Caller(limits=COUNTED.budgets)]), 503),
+    ],
+    ids=["budgets", "budgets with an allowance", "no budgets", "a key's limit"],
+)
+async def test_a_store_of_budgets_that_is_away_is_told_and_makes_it_unready_where_it_refuses(
+    policy: Policy, keys: Any, status: int
+) -> None:
+    parts = parts_of(check_budgets=away, keys=keys)
+    parts.gateway = cast("Gateway", SimpleNamespace(policy=policy))
+    app = create_app(parts)
+    ready = found(await send_to(app, "GET", "/readyz"), status)
+    assert (ready["status"] == "ready") is (status == 200)
+    assert (ready["budget_store"], ready["ledger"]) == ("Redis does not answer", "ok")
+    parts.check_budgets = no_budgets
+    assert found(await send_to(app, "GET", "/readyz"))["budget_store"] == "ok"
 
 
 async def test_a_bug_beside_the_hot_route_is_in_shape_and_silent(caplog: pytest.LogCaptureFixture) -> None:
