@@ -34,8 +34,13 @@ class Tier(NamedTuple):
     promises: Mapping[str, int]
 
     @property
-    def promise(self) -> str:
-        """The weakest that a cheaper model answered under, models that the caller named aside; ``none`` without any."""
+    def promise(self) -> str | None:
+        """The weakest that a cheaper model answered under, models that the caller named aside; ``none`` without any.
+
+        None where nothing was routed: there is nothing that a promise could be of.
+        """
+        if not self.routed:
+            return None
         return next((name for name in PROMISES[1:] if self.promises.get(name)), "none")
 
 

@@ -8,9 +8,9 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from router.cli.chargeback import parse_text_format, shown
+from router.cli.chargeback import parse_text_format
 from router.cli.report import require_ledger, write
-from router.cli.table import table_text
+from router.cli.table import shown, table_text
 from router.clock import SystemClock
 from router.config.keys import KeyRing, keys_path, load_keys
 from router.config.load import load_policy

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from router.cli.report import parse_format, read_ledger, write
-from router.cli.table import table_text
+from router.cli.table import shown, table_text
 from router.errors import RequestError
 from router.server.chargeback import charge_rows, chargeback_csv, chargeback_of, parse_owners
 
@@ -65,11 +65,6 @@ def charge_table(found: dict[str, Any], names: Sequence[str]) -> str:
     rows.append(["all", *[""] * (len(names) - 1), *_cells(total, total)])
     head = f"Chargeback {found['from'][:19]}Z to {found['to'][:19]}Z"
     return f"{head}\n\n{table_text([*names, *COLUMNS], rows, left=names)}\n\n{found['method']}"
-
-
-def shown(name: str | None) -> str:
-    """A name that a caller may have chosen, as it can stand on a terminal."""
-    return "-" if name is None else name if name.isprintable() else ascii(name)
 
 
 def _cells(row: dict[str, Any], total: dict[str, Any]) -> list[str]:

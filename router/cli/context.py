@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from router.cli.chargeback import shown
 from router.cli.report import PICTURES, parse_format, read_ledger, write
-from router.cli.table import table_text
+from router.cli.table import shown, table_text
 from router.context import PARTS
 from router.errors import RequestError
 from router.server.contexts import context_csv, context_of_requests, context_rows, parse_context_groups

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from router.cli.chargeback import shown
-from router.cli.table import table_text
+from router.cli.table import shown, table_text
 from router.config.settings import load_settings
 from router.errors import ConfigError, RequestError
 from router.server.guards import exempt_ms

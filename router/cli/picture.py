@@ -10,11 +10,13 @@ from matplotlib import rc_context
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from router.cli.report import unnamed
 from router.clock import parse_time_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 STEPS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 INK, MUTED, LINE, SAVED, PREMIUM = "#1c1b19", "#605c56", "#e6e3de", "#0b6e5f", "#cfcac2"
 GROUPS_SHOWN = 20
@@ -26,21 +28,24 @@ METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None}, "png": {}}
 
 
 def moments_of(report: dict[str, Any]) -> list[tuple[datetime, tuple[float, float, float]]]:
-    """Each moment from the first with a request on, quiet ones too, and its savings low, point, high in USD."""
+    """Each moment of the span, quiet ones too, and its savings low, point, high in USD; none without any request."""
     (name,) = report["group_by"]
-    known = {
-        datetime.fromtimestamp(parse_time_ms(row[name]) / 1000, tz=UTC): row["savings_usd"] for row in report["groups"]
-    }
+    known = {_time_of(row[name]): row["savings_usd"] for row in report["groups"]}
     if not known:
         return []
     found: list[tuple[datetime, tuple[float, float, float]]] = []
-    moment, last = min(known), max(known)
-    while moment <= last:
+    since, until = _time_of(report["from"]), _time_of(report["to"])
+    moment = since - (since - EPOCH) % STEPS[name]
+    while moment < until:
         savings = known.get(moment)
         low, point, high = (float(savings[end]) if savings else 0.0 for end in ("low", "point", "high"))
         found.append((moment, (low, point, high)))
         moment += STEPS[name]
     return found
+
+
+def _time_of(text: str) -> datetime:
+    return EPOCH + timedelta(milliseconds=parse_time_ms(text))
 
 
 def draw(by_group: dict[str, Any], by_moment: dict[str, Any], form: str) -> bytes:
@@ -93,9 +98,16 @@ def draw_moments(axes: Any, moments: Sequence[tuple[datetime, tuple[float, float
         return
     times = [moment for moment, _ in moments]
     low, point, high = zip(*(amounts for _, amounts in moments), strict=True)
+    if len(times) == 1:
+        # A band has no width at one moment.
+        errors = [[point[0] - low[0]], [high[0] - point[0]]]
+        axes.errorbar(times, point, yerr=errors, color=SAVED, elinewidth=6, alpha=0.3)
     axes.fill_between(times, low, high, color=SAVED, alpha=0.16, linewidth=0)
     axes.plot(times, point, color=SAVED, linewidth=1.8, marker="o" if len(times) <= POINTS_MARKED else "", markersize=3)
     axes.axhline(0, color=MUTED, linewidth=0.6)
+    step = STEPS[report["group_by"][0]]
+    # Without limits of its own a lone moment would stand between years.
+    axes.set_xlim(times[0] - step / 2, times[-1] + step / 2)
     locator = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC, show_offset=False))  # type: ignore[no-untyped-call]
@@ -116,7 +128,7 @@ def draw_groups(axes: Any, groups: Sequence[dict[str, Any]], names: Sequence[str
     whiskers = {"ecolor": MUTED, "elinewidth": 0.9, "capsize": 2.5}
     axes.barh(places, points, height=0.62, color=PREMIUM, xerr=errors, error_kw=whiskers)
     axes.barh(places, [float(row["realized_cost_usd"]) for row in groups], height=0.3, color=SAVED)
-    labels = [" / ".join("unallocated" if row[name] is None else str(row[name]) for name in names) for row in groups]
+    labels = [" / ".join(unnamed(name) if row[name] is None else str(row[name]) for name in names) for row in groups]
     axes.set_yticks(places, labels, color=INK)
     axes.invert_yaxis()
     for place, row, each in zip(places, groups, premium, strict=True):

@@ -8,13 +8,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
+from router.cli.table import shown, table_text
 from router.clock import SystemClock, parse_time_ms
 from router.config.load import load_policy
 from router.config.prices import load_catalog
@@ -38,8 +37,6 @@ DAY_MS = 24 * HOUR_MS
 UNIT_MS = {"h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 TEXTS, PICTURES = ("json", "csv"), ("png", "svg")
 FORMATS = ("table", *TEXTS, *PICTURES)
-# Below, the ranges are left to the lines under the table: a digit is never cut off.
-RANGES_WIDTH_MIN, NAME_WIDTH = 116, 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,44 +192,47 @@ def range_text(amounts: dict[str, str]) -> str:
     return f"{amounts['low']} .. {amounts['high']}"
 
 
+def unnamed(name: str) -> str:
+    """What stands for a request without the name: no model answered it, or nobody's money paid for it."""
+    return {"model": "no model", "tier": "no tier named"}.get(name, "unallocated")
+
+
 def show(found: dict[str, Any], names: tuple[str, ...]) -> None:
-    """The report for people: a row a group, the sum last, its ranges in words."""
+    """Print the report for people: a row a group, the sum last, its ranges in words; no line of it is ever cut."""
     totals = found["totals"]
-    console = Console()
-    has_ranges = console.width >= RANGES_WIDTH_MIN + NAME_WIDTH * max(1, len(names))
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=False)
-    for name in names or ("",):
-        table.add_column(name, overflow="fold", min_width=3)
-    columns = ["requests", "cost USD", "premium USD", *(["low .. high"] if has_ranges else [])]
-    columns += ["savings USD", *(["low .. high"] if has_ranges else []), "share"]
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in (*found["groups"], totals):
-        if row is totals:
-            table.add_section()
-            cells = ["all", *[""] * (len(names) - 1)]
+    lines = [f"Savings {found['from'][:19]}Z to {found['to'][:19]}Z", str(totals["measured_why"]), ""]
+    if not totals["requests"]:
+        lines.append("No requests in this span.")
+        print("\n".join(lines))  # noqa: T201  # this command's output
+        return
+    # Where it fits, each row has its ranges; elsewhere they are left to the lines below.
+    wide = savings_table(found, names, has_ranges=True)
+    fits = max(map(len, wide.splitlines())) <= get_terminal_size().columns
+    lines += [wide if fits else savings_table(found, names, has_ranges=False), ""]
+    if found["rest"] is not None:
+        lines.append(f"{found['rest']['groups']} more groups: {found['rest']['realized_cost_usd']} USD")
+    lines.append(f"premium low .. high: {range_text(totals['premium_cost_usd'])}")
+    lines.append(f"savings low .. high: {range_text(totals['savings_usd'])}")
+    lines += [quality_line(row) for row in found["quality"]]
+    print("\n".join([*lines, "", str(found["method"])]))  # noqa: T201  # this command's output
+
+
+def savings_table(found: dict[str, Any], names: tuple[str, ...], *, has_ranges: bool) -> str:
+    """The groups and their sum."""
+    ranged = ["low .. high"] if has_ranges else []
+    columns = [*(names or ("",)), "requests", "answered", "cost USD", "premium USD", *ranged, "savings USD", *ranged]
+    rows: list[list[str]] = []
+    for row in (*found["groups"], found["totals"]):
+        if row is found["totals"]:
+            labels = ["all", *[""] * (len(names) - 1)]
         else:
-            cells = [str(row[name]) if row[name] is not None else "unallocated" for name in names]
-        share = row["savings_share"]
+            labels = [unnamed(name) if row[name] is None else shown(str(row[name])) for name in names]
         amounts: list[str] = []
         for kind in ("premium_cost_usd", "savings_usd"):
             amounts += [row[kind]["point"], *([range_text(row[kind])] if has_ranges else [])]
-        share_text = "" if share is None else f"{share:.1%}"
-        table.add_row(*cells, str(row["requests"]), row["realized_cost_usd"], *amounts, share_text)
-    console.print(f"[bold]Savings[/bold] {found['from'][:19]}Z to {found['to'][:19]}Z", highlight=False)
-    console.print(str(totals["measured_why"]), style="dim", highlight=False)
-    if not totals["requests"]:
-        console.print("No requests in this span.")
-        return
-    console.print(table)
-    if found["rest"] is not None:
-        rest = found["rest"]
-        console.print(f"{rest['groups']} more groups: {rest['realized_cost_usd']} USD", highlight=False)
-    console.print(f"premium low .. high: {range_text(totals['premium_cost_usd'])}", highlight=False)
-    console.print(f"savings low .. high: {range_text(totals['savings_usd'])}", highlight=False)
-    for row in found["quality"]:
-        console.print(quality_line(row), highlight=False)
-    console.print(str(found["method"]), style="dim", highlight=False)
+        share = "" if row["savings_share"] is None else f"{row['savings_share']:.1%}"
+        rows.append([*labels, str(row["requests"]), str(row["answered"]), row["realized_cost_usd"], *amounts, share])
+    return table_text([*columns, "share"], rows, left=names or ("",))
 
 
 def quality_line(row: dict[str, Any]) -> str:

@@ -19,3 +19,8 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], left: Coll
         for row in (columns, *rows)
     ]
     return "\n".join(lines)
+
+
+def shown(name: str | None) -> str:
+    """A name that a caller may have chosen, as it can stand on a terminal."""
+    return "-" if name is None else name if name.isprintable() else ascii(name)

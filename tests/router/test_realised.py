@@ -47,7 +47,8 @@ def test_too_few_labels_say_how_many_are_missing() -> None:
 def test_requests_that_premium_answered_lose_nothing_and_need_no_label() -> None:
     row = row_of([], Tier(40, 0, {}))
     assert row["realised_loss"] == {"low": 0.0, "point": 0.0, "high": 0.0}
-    assert (row["promise"], row["labels_needed"]) == ("none", 0)
+    # Nothing was routed: no promise is not the promise `none`.
+    assert (row["promise"], row["labels_needed"]) == (None, 0)
 
 
 def test_many_words_on_one_answer_are_one_label() -> None:
@@ -90,6 +91,7 @@ def test_the_promise_of_a_tier_is_the_weakest_that_a_cheaper_model_answered_unde
     def totals(model: str, promise: str, answered: int) -> RequestTotals:
         return RequestTotals(("balanced", model, promise), answered, answered, *([0] * 12))
 
+    assert tiers_of([totals("cheap", "none", 3)], "premium")["balanced"].promise == "none"
     found = tiers_of([totals("premium", "none", 7), totals("cheap", "calibrated", 3)], "premium")["balanced"]
     assert (found.answered, found.routed, found.promise) == (10, 3, "calibrated")
     assert (

@@ -8,19 +8,22 @@ import io
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from matplotlib.dates import num2date
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from router.cli import app
-from router.cli.picture import moments_of
+from router.cli.picture import draw_moments, moments_of
 from router.cli.report import moment_of, parse_format
 from router.clock import SystemClock
 from router.errors import ConfigError
 from router.stores import open_ledger
-from tests.lines import failure_line, intent_line, settlement_line
+from tests.lines import failure_line, intent_line, rejection_line, settlement_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,13 +72,45 @@ def done(home: Path, *arguments: str, width: int = 80) -> str:
 def test_the_table_holds_every_digit_of_every_amount(home: Path) -> None:
     narrow = done(home, "--by", "team")
     rows = {line.split()[0]: line.split()[1:] for line in narrow.splitlines() if line[1:2].isalpha()}
-    assert rows["search"] == ["2", "0.002469134", "0.010000000", "0.007530866", "75.3%"]
-    assert rows["unallocated"] == ["1", "0.000000003", "0.000000000", "-0.000000003"]
-    assert rows["all"] == ["3", "0.002469137", "0.010000000", "0.007530863", "75.3%"]
+    assert rows["search"] == ["2", "2", "0.002469134", "0.010000000", "0.007530866", "75.3%"]
+    assert rows["unallocated"] == ["1", "0", "0.000000003", "0.000000000", "-0.000000003"]
+    assert rows["all"] == ["3", "2", "0.002469137", "0.010000000", "0.007530863", "75.3%"]
     assert "savings low .. high: 0.005530863 .. 0.009530863" in narrow
     assert "modelled, not measured" in narrow
     wide = done(home, "--by", "team", width=160)
     assert "0.008000000 .. 0.012000000" in next(line for line in wide.splitlines() if "search" in line)
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_line_is_cut_however_many_groups_there_are_and_however_narrow_the_terminal(home: Path, width: int) -> None:
+    names = ("team", "project", "key", "model")
+    found = json.loads(done(home, "--by", ",".join(names), "--json"))
+    said = done(home, "--by", ",".join(names), width=width)
+    lines = said.splitlines()
+    assert "\u2026" not in said
+    for row in found["groups"]:
+        cells = [*(str(row[name]) for name in names if row[name] is not None), row["realized_cost_usd"]]
+        assert any(all(cell in line.split() for cell in cells) for line in lines), row
+    assert found["method"] in lines
+    head = next(line for line in lines if line.startswith("team"))
+    assert head.split()[:6] == ["team", "project", "key", "model", "requests", "answered"]
+
+
+def test_a_request_that_no_model_answered_is_told_so_and_one_of_no_team_is_unallocated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOLLGATE_LEDGER_URL", raising=False)
+
+    async def write() -> None:
+        clock = SystemClock()
+        ledger = await open_ledger(None, home=tmp_path, clock=clock)
+        await ledger.append(rejection_line("r", time_ms=clock.now_ms() - 1, team=None))
+        await ledger.aclose()
+
+    asyncio.run(write())
+    for name, word in (("model", "no model"), ("team", "unallocated")):
+        (row,) = [line for line in done(tmp_path, "--by", name).splitlines() if line.startswith(word)]
+        assert row.removeprefix(word).split()[:2] == ["1", "0"]
 
 
 def test_json_is_the_report_and_csv_its_groups(home: Path) -> None:
@@ -160,15 +195,32 @@ def test_a_file_that_cannot_be_written_is_named(home: Path, tmp_path: Path) -> N
     assert result.exception.message == f"{tmp_path}/no/r.json: cannot be written: No such file or directory"
 
 
-def test_a_day_without_a_request_is_drawn_as_nothing_saved() -> None:
+def test_every_day_of_the_span_is_drawn_and_one_without_a_request_as_nothing_saved() -> None:
     amount = {"low": "1.000000000", "point": "2.000000000", "high": "3.000000000"}
     groups: list[dict[str, Any]] = [{"day": day, "savings_usd": amount} for day in ("2026-11-01", "2026-11-03")]
-    found = moments_of({"group_by": ["day"], "groups": groups})
+    span = {"group_by": ["day"], "from": "2026-10-31T14:30:00.000Z", "to": "2026-11-04T14:30:00.001Z"}
+    found = moments_of({**span, "groups": groups})
+    some, none = (1.0, 2.0, 3.0), (0.0, 0.0, 0.0)
     assert [(moment.day, amounts) for moment, amounts in found] == [
-        (1, (1.0, 2.0, 3.0)),
-        (2, (0.0, 0.0, 0.0)),
-        (3, (1.0, 2.0, 3.0)),
+        (31, none),
+        (1, some),
+        (2, none),
+        (3, some),
+        (4, none),
     ]
+    assert moments_of({**span, "groups": []}) == []
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_the_axis_holds_the_span_and_no_more(count: int) -> None:
+    first = datetime(2026, 11, 1, tzinfo=UTC)
+    days = [(first + timedelta(days=day), (1.0, 2.0, 3.0)) for day in range(count)]
+    axes = Figure().subplots()
+    draw_moments(axes, days, {"group_by": ["day"]})
+    low, high = (num2date(edge) for edge in axes.get_xlim())
+    assert (low, high) == (first - timedelta(hours=12), days[-1][0] + timedelta(hours=12))
+    # The band of a lone moment has no width: a bar shows it.
+    assert len(axes.containers) == (count == 1)
 
 
 @pytest.mark.parametrize(("hours", "moment"), [(1, "minute"), (2, "minute"), (3, "hour"), (48, "hour"), (49, "day")])
