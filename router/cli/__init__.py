@@ -179,6 +179,9 @@ def score(
     model: Annotated[
         list[str] | None, typer.Option(metavar="MODEL", help="Another model to score; may be repeated.")
     ] = None,
+    only_policy: Annotated[
+        bool, typer.Option("--only-policy", help="Score the policy's models and each --model alone.")
+    ] = False,
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write JSONL here instead of to standard output.")
     ] = None,
@@ -186,11 +189,11 @@ def score(
 ) -> None:
     """Score many prompts, as JSONL.
 
-    Complexity, and each model's expected quality.
+    Complexity, and the expected quality of the policy's models and of every other model that is known.
     """
     from router.cli.score import score_file
 
-    raise typer.Exit(score_file(prompts, policy=policy, models=model or [], out=out))
+    raise typer.Exit(score_file(prompts, policy=policy, models=model or [], out=out, only_policy=only_policy))
 
 
 app.command()(calibrate_command)

@@ -49,7 +49,10 @@ def verify(url: Url = None, home: Home = None, as_json: Json = False) -> None:
 @app.command()
 def export(
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="The file to write; - for standard output.")],
-    format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="jsonl, csv or parquet.")] = "jsonl",  # noqa: A002
+    form: Annotated[
+        str | None,
+        typer.Option("--format", metavar="FORMAT", help="jsonl, csv or parquet [what --out ends in; jsonl for -]."),
+    ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Days such as 7d, or a time such as 2026-11-01.")
     ] = None,
@@ -61,13 +64,8 @@ def export(
 
     Exact integers beside decimal USD, never a prompt, an answer or a key.
     """
-    from router.stores.sql.export import ExportFormat
-
-    if format not in get_args(ExportFormat):
-        raise typer.BadParameter("must be jsonl, csv or parquet", param_hint="--format")
-    if out == "-" and format == "parquet":
-        raise typer.BadParameter("parquet needs a file", param_hint="--out")
-    raise typer.Exit(asyncio.run(_export(_url_of(url, home), format, out, _since_ms(since), as_json=as_json)))
+    chosen = _export_format(form, out)
+    raise typer.Exit(asyncio.run(_export(_url_of(url, home), chosen, out, _since_ms(since), as_json=as_json)))
 
 
 @app.command()
@@ -91,6 +89,27 @@ def close(url: Url = None, home: Home = None, as_json: Json = False) -> None:
     Intents whose lease has run out, at their hold; a running gateway does so by itself.
     """
     raise typer.Exit(asyncio.run(_close(_url_of(url, home), as_json=as_json)))
+
+
+def _export_format(form: str | None, out: str) -> str:
+    """The format asked for, else what the file's name ends in. Raises BadParameter where the two are not one."""
+    from router.stores.sql.export import ExportFormat
+
+    formats = get_args(ExportFormat)
+    if form is not None and form not in formats:
+        raise typer.BadParameter("must be jsonl, csv or parquet", param_hint="--format")
+    if out == "-":
+        if form == "parquet":
+            raise typer.BadParameter("parquet needs a file", param_hint="--out")
+        return form or "jsonl"
+    ending = Path(out).suffix.removeprefix(".").lower()
+    if ending in formats:
+        if form is not None and form != ending:
+            raise typer.BadParameter(f"{form} would be written into a file called .{ending}", param_hint="--format")
+        return ending
+    if form is None:
+        raise typer.BadParameter("must end in .jsonl, .csv or .parquet, or say --format", param_hint="--out")
+    return form
 
 
 def _url_of(url: str | None, home: str | None) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import orjson
+import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
@@ -20,6 +21,7 @@ from router.chat import Message, Request, Text
 from router.config.load import load_policy
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
+from router.config.words import meant
 from router.errors import ConfigError, RequestError
 from router.features import features_of
 from router.prompt import prompt_view_of, sizes_of
@@ -27,7 +29,7 @@ from router.quality import load_quality_model
 from router.server.openai_parse import parse_chat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from router.quality import QualityModel
 
@@ -38,17 +40,19 @@ class BadLineError(Exception):
     """A line that holds no prompt; the message says why, without quoting it."""
 
 
-def score_file(path: str, *, policy: str | None, models: list[str], out: str | None) -> int:
+def score_file(path: str, *, policy: str | None, models: list[str], out: str | None, only_policy: bool = False) -> int:
     """Score every line; returns 0, or 1 where a line could not be read.
 
     ``quality`` holds the policy's models by their ids and every model that the artifact knows, under each name that its
-    origins write. Raises ConfigError where the input or the output cannot be opened.
+    origins write; with ``only_policy`` the policy's models and ``models`` alone. Raises BadParameter for a model that
+    nothing is known of, and ConfigError where the input or the output cannot be opened.
     """
     settings = load_settings(policy=policy)
     loaded = load_policy(settings.policy_path, load_catalog(), datetime.now(tz=UTC).date())
     quality = load_quality_model(None)
     names = {name: model.provider_model for name, model in loaded.models.items()}
-    for name in (*models, *quality.names):
+    require_known(models, quality, names)
+    for name in (*models, *([] if only_policy else quality.names)):
         names.setdefault(name, name)
     bad = 0
     with contextlib.ExitStack() as stack:
@@ -70,6 +74,17 @@ def score_file(path: str, *, policy: str | None, models: list[str], out: str | N
         if bad:
             console.print(f"{bad} of the lines could not be read; every other line was scored", highlight=False)
     return 1 if bad else 0
+
+
+def require_known(models: Sequence[str], quality: QualityModel, policy: Mapping[str, str]) -> None:
+    """Raise BadParameter for a model that neither the policy names nor the artifact can place."""
+    others = tuple(name for name in models if name not in policy)
+    nothing = Request("openai_chat", "auto", (), {}, 0)
+    features = features_of(prompt_view_of(nothing, sizes_of(nothing)))
+    for name, placed in zip(others, quality.score(features, others).placement, strict=True):
+        if placed.basis == "none":
+            hint = meant(name, (*policy, *quality.names))
+            raise typer.BadParameter(f"nothing is known of `{name}`{hint}", param_hint="--model")
 
 
 def _scored(quality: QualityModel, names: dict[str, str], prompt_id: object, request: Request) -> str:

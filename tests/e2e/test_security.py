@@ -169,7 +169,7 @@ def left_behind(gateway: Keyed) -> dict[str, bytes]:
     for path in paths:
         found[path] = gateway.send("GET", path, ADMIN)[1]
     for form in ("jsonl", "csv"):
-        done: subprocess.CompletedProcess[bytes] = gateway.command("ledger", "export", "--format", form)
+        done: subprocess.CompletedProcess[bytes] = gateway.command("ledger", "export", "--out", "-", "--format", form)
         found[f"export {form}"] = done.stdout + done.stderr
     return found
 

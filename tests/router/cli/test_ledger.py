@@ -112,7 +112,32 @@ def test_export_to_a_file_and_to_standard_output(home: Path) -> None:
     assert [json.loads(line)["decision_id"] for line in out.read_text().splitlines()] == ["a", "open", "late"]
     done = run(home, "export", "--out", "-", "--since", "2026-10-26T07:40:00Z")
     assert [json.loads(line)["decision_id"] for line in done.stdout.splitlines()] == ["late"]
-    assert "3 requests written" in run(home, "export", "--out", str(home / "out.csv"), "--format", "csv").output
+    assert "3 requests written" in run(home, "export", "--out", str(home / "out"), "--format", "csv").output
+
+
+@pytest.mark.parametrize("name", ["out.csv", "OUT.CSV", "out.jsonl", "out.parquet"])
+def test_export_writes_what_the_files_name_says(home: Path, name: str) -> None:
+    out = home / name
+    assert run(home, "export", "--out", str(out)).exit_code == 0
+    first = out.read_bytes().splitlines()[0]
+    ending = out.suffix.lower()
+    assert first.startswith(b"PAR1") is (ending == ".parquet")
+    assert first.startswith(b"{") is (ending == ".jsonl")
+    assert (b",decision_id," in b"," + first) is (ending == ".csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--out", "x.csv", "--format", "jsonl"), "jsonl would be written into a file called .csv"),
+        (("--out", "x.xlsx"), "must end in .jsonl, .csv or .parquet, or say --format"),
+        (("--out", "x"), "must end in .jsonl, .csv or .parquet, or say --format"),
+    ],
+)
+def test_export_refuses_a_name_that_says_something_else(home: Path, arguments: tuple[str, ...], told: str) -> None:
+    done = run(home, "export", *arguments)
+    assert done.exit_code == 2
+    assert told in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize(
@@ -120,7 +145,7 @@ def test_export_to_a_file_and_to_standard_output(home: Path) -> None:
     [
         ("--out", "x", "--format", "xml"),
         ("--out", "-", "--format", "parquet"),
-        ("--out", "x", "--since", "soon"),
+        ("--out", "x.csv", "--since", "soon"),
         (),
     ],
 )

@@ -20,6 +20,15 @@ ORIGINS = (
     "mistralai/Mixtral-8x7B-Instruct-v0.1",
 )
 
+POLICY = """version: 1
+name: new
+models:
+  opus: {provider_model: anthropic/claude-opus-5-5, vendor: anthropic, tier: premium}
+  new: {provider_model: openai/brand-new-9, vendor: somebody, tier: economy, price_usd_per_mtok: {input: 1, output: 1},
+        context_window: 100000, output_tokens_max: 1000, capabilities: [system]}
+routing: {premium: opus, quality_tiers: {premium: 0.0}, default_tier: premium}
+"""
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -55,6 +64,23 @@ def test_each_prompt_gets_a_line_with_the_policys_models_and_every_origins_name(
         assert 0 <= row["complexity"] <= 1
         assert {"claude-opus", "gemini-flash", "llama-70b", *ORIGINS} <= set(row["quality"])
         assert all(0 <= value <= 1 for value in row["quality"].values())
+
+
+def test_the_policys_models_alone_and_another_by_name(folder: Path) -> None:
+    path = written(folder, [b'{"prompt_id": "a", "prompt": "What is 2 + 2?"}'])
+    (row,) = rows_of(CliRunner().invoke(app, ["score", path, "--only-policy", "--model", ORIGINS[0]]).stdout)
+    assert set(row["quality"]) > {"claude-opus", ORIGINS[0]}
+    assert set(row["quality"]).isdisjoint(ORIGINS[1:])
+    (narrow,) = rows_of(CliRunner().invoke(app, ["score", path, "--only-policy"]).stdout)
+    assert set(row["quality"]) - set(narrow["quality"]) == {ORIGINS[0]}
+
+
+def test_a_model_that_nothing_is_known_of_is_refused_with_the_nearest_name(folder: Path) -> None:
+    path = written(folder, [b'{"prompt_id": "a", "prompt": "What is 2 + 2?"}'])
+    done = CliRunner().invoke(app, ["score", path, "--model", "gemini-flush"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    said = " ".join(done.stderr.split())
+    assert "nothing is known of `gemini-flush`; did you mean `gemini-flash`?" in said.replace("\u2502 ", "")
 
 
 def test_a_conversation_scores_like_its_prompt_when_it_is_one(folder: Path) -> None:
@@ -104,8 +130,9 @@ def test_standard_input_and_a_file_to_write(folder: Path) -> None:
 
 def test_a_model_that_nothing_is_known_of_gets_no_number(folder: Path) -> None:
     path = written(folder, [b'{"prompt_id": "a", "prompt": "hi"}'])
-    done = CliRunner().invoke(app, ["score", path, "--model", "somebody/new-9", "--model", "groq/llama-3.1-8b-instant"])
-    assert "somebody/new-9" not in rows_of(done.stdout)[0]["quality"]
+    (folder / "policy.yaml").write_text(POLICY)
+    done = CliRunner().invoke(app, ["score", path, "--policy", "policy.yaml", "--only-policy"])
+    assert set(rows_of(done.stdout)[0]["quality"]) == {"opus"}
 
 
 @pytest.mark.parametrize(
