@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from router.config.prices import load_catalog
 from router.config.settings import load_settings
 from router.errors import ConfigError, RequestError
 from router.ledger import RequestQuery
+from router.server.query import DAY_MS, HOUR_MS, parse_ago
 from router.server.reports import csv_of, parse_groups, report_of
 from router.stores import open_ledger, sqlite_path_of
 
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
-SPAN = re.compile(r"^(\d{1,5})([hdw])$")
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
-UNIT_MS = {"h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 TEXTS, PICTURES = ("json", "csv"), ("png", "svg")
 FORMATS = ("table", *TEXTS, *PICTURES)
 
@@ -49,9 +45,9 @@ class Found:
 
 def parse_since(text: str, now_ms: int) -> int:
     """Milliseconds of ``7d``, ``12h``, ``2w`` ago or of a time. Raises BadParameter."""
-    match = SPAN.match(text)
+    ago_ms = parse_ago(text, now_ms)
     try:
-        since_ms = max(0, now_ms - int(match[1]) * UNIT_MS[match[2]]) if match else parse_time_ms(text)
+        since_ms = parse_time_ms(text) if ago_ms is None else ago_ms
     except (ValueError, OverflowError):
         raise typer.BadParameter(
             "must be a span such as 7d, 12h or 2w, or a time such as 2026-11-01", param_hint="--since"

@@ -15,6 +15,7 @@ from router.errors import RequestError
 from router.money import usd_of
 from router.server.auth import reader_of
 from router.server.csv_text import csv_text, name_cell
+from router.server.query import require_known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -104,6 +105,7 @@ def budget_routes(parts: ServerParts, store: BudgetStore) -> APIRouter:
     async def budgets(request: Request, format: str = "json") -> Response:  # noqa: A002  # as the other reports have it
         """How far each budget is spent: a team's key sees its own."""
         reader = reader_of(parts, request.headers)
+        require_known(request.query_params, "format")
         if format not in ("json", "csv"):
             raise RequestError("format: must be json or csv", param="format")
         report = await budgets_report(budgets_of(parts), store, parts.ledger, reader, parts.clock.now_ms())

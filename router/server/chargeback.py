@@ -14,7 +14,7 @@ from router.errors import RequestError
 from router.server.auth import reader_of
 from router.server.csv_text import csv_text, name_cell
 from router.server.decisions import query_of
-from router.server.query import parse_names, parse_span
+from router.server.query import SPAN_NAMES, SPAN_PARAMETERS, parse_names, parse_span, require_known
 
 if TYPE_CHECKING:
     from router.ledger import RequestQuery
@@ -71,10 +71,11 @@ def chargeback_routes(parts: ServerParts) -> APIRouter:
     """The route of the report."""
     routes = APIRouter(tags=["reports"])
 
-    @routes.get("/v1/reports/chargeback")
+    @routes.get("/v1/reports/chargeback", openapi_extra=SPAN_PARAMETERS)
     async def chargeback(request: Request, group_by: str = "team", format: str = "json") -> Response:  # noqa: A002  # the contract's word
         """What each owner is charged, with an unallocated row; a week by default."""
         reader = reader_of(parts, request.headers)
+        require_known(request.query_params, "group_by", "format", *SPAN_NAMES)
         if format not in ("json", "csv"):
             raise RequestError(NO_FOCUS if format == "focus" else "format: must be json or csv", param="format")
         names = parse_owners(group_by)

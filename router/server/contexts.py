@@ -15,7 +15,7 @@ from router.errors import RequestError
 from router.server.auth import reader_of
 from router.server.csv_text import csv_text, name_cell
 from router.server.decisions import query_of
-from router.server.query import parse_names, parse_span
+from router.server.query import SPAN_NAMES, SPAN_PARAMETERS, parse_names, parse_span, require_known
 
 if TYPE_CHECKING:
     from router.ledger import RequestQuery
@@ -94,10 +94,11 @@ def context_routes(parts: ServerParts) -> APIRouter:
     """The route of the report."""
     routes = APIRouter(tags=["reports"])
 
-    @routes.get("/v1/reports/context")
+    @routes.get("/v1/reports/context", openapi_extra=SPAN_PARAMETERS)
     async def context(request: Request, group_by: str = "", format: str = "json") -> Response:  # noqa: A002  # the contract's word
         """What inputs are made of, what of them was sent before, and what breaks prompt caches; a week by default."""
         reader = reader_of(parts, request.headers)
+        require_known(request.query_params, "group_by", "format", *SPAN_NAMES)
         if format not in ("json", "csv"):
             raise RequestError("format: must be json or csv", param="format")
         names = parse_context_groups(group_by)

@@ -20,7 +20,7 @@ from router.savings import usd_range
 from router.server.auth import caller_of, is_admin, reader_of
 from router.server.body import parse_json_object, read_body
 from router.server.money_text import priced
-from router.server.query import parse_count, parse_moment
+from router.server.query import parse_count, parse_moment, require_known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,6 +116,7 @@ def decision_routes(parts: ServerParts) -> APIRouter:
     async def decisions(request: Request) -> dict[str, object]:
         """The latest decisions that the key may see, newest first, page by page."""
         reader, asked = reader_of(parts, request.headers), request.query_params
+        require_known(asked, "limit", "from", "before")
         limit = parse_count(asked.get("limit"), "limit", LIST_DEFAULT, LIST_MAX)
         query = replace(query_of(reader), from_ms=parse_moment(asked.get("from"), "from", 0))
         before = None

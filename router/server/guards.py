@@ -14,7 +14,7 @@ from router.ledger import TripQuery
 from router.money import usd_of
 from router.server.auth import reader_of
 from router.server.body import parse_json_object, read_body
-from router.server.query import parse_count, parse_span
+from router.server.query import SPAN_NAMES, SPAN_PARAMETERS, in_query, parse_count, parse_span, require_known
 
 if TYPE_CHECKING:
     from router.guards import Case, Keeper
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from router.server.parts import ServerParts
 
 TRIPS_DEFAULT, TRIPS_MAX = 100, 1_000
+MOST = {"type": "integer", "minimum": 1, "maximum": TRIPS_MAX, "default": TRIPS_DEFAULT}
+TRIPS_PARAMETERS = {"parameters": [*SPAN_PARAMETERS["parameters"], in_query("limit", "How many trips at most", MOST)]}
 SCOPE_ID = re.compile(r"^(pattern|lineage|session|key)-[0-9a-f]{16}$")
 SPAN = re.compile(r"^([1-9]\d{0,5})(m|h|d)$")
 MS_OF_UNIT = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -126,10 +128,11 @@ def guard_routes(parts: ServerParts, keeper: Keeper) -> APIRouter:
     """The routes of guards."""
     routes = APIRouter(tags=["guards"])
 
-    @routes.get("/v1/guards")
+    @routes.get("/v1/guards", openapi_extra=TRIPS_PARAMETERS)
     async def guards(request: Request) -> dict[str, object]:
         """Scopes that are on the ladder or exempt, and the latest trips; a week by default. A key sees its own."""
         reader, now_ms = reader_of(parts, request.headers), parts.clock.now_ms()
+        require_known(request.query_params, "limit", *SPAN_NAMES)
         from_ms, to_ms = parse_span(request.query_params, now_ms + 1)
         limit = parse_count(request.query_params.get("limit"), "limit", TRIPS_DEFAULT, TRIPS_MAX)
         cases = [

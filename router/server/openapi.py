@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from router.server.decisions import DECISION_ID_MAX, LIST_DEFAULT, LIST_MAX, SOURCE
 from router.server.openapi_chat import CHAT_SCHEMAS, chat_operation
 from router.server.openapi_parts import PARTS_SCHEMAS, error_responses, json_of, ref
+from router.server.query import in_query
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -113,15 +114,11 @@ def _decisions_operation() -> OpenApi:
     before = {"type": "string", "minLength": 1, "maxLength": DECISION_ID_MAX}
     return listed | {
         "parameters": [
-            _in_query("limit", "How many at most", limit),
-            _in_query("before", "Only decisions older than the one with this id: a page's `next_before`", before),
-            _in_query("from", "Only decisions since this time, such as `2026-11-01T00:00:00Z`", {"type": "string"}),
+            in_query("limit", "How many at most", limit),
+            in_query("before", "Only decisions older than the one with this id: a page's `next_before`", before),
+            in_query("from", "Only decisions since this time, such as `2026-11-01T00:00:00Z`", {"type": "string"}),
         ]
     }
-
-
-def _in_query(name: str, meaning: str, schema: OpenApi) -> OpenApi:
-    return {"name": name, "in": "query", "description": meaning, "required": False, "schema": schema}
 
 
 def _route_operation() -> OpenApi:

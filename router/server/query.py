@@ -1,7 +1,9 @@
-"""What stands in a query string, parsed strictly: moments and counts."""
+"""What stands in a query string, parsed strictly: moments and counts, and no name that nothing would act on."""
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from router.clock import parse_time_ms
@@ -14,7 +16,47 @@ COUNT_DIGITS_MAX = 9
 GROUPS_MAX = 4
 TAG_PREFIX = "tag:"
 TAG_NAME_MAX = 64
-WEEK_MS = 7 * 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+WEEK_MS = 7 * DAY_MS
+AGO = re.compile(r"(\d{1,5})([hdw])", re.ASCII)
+UNIT_MS = {"h": HOUR_MS, "d": DAY_MS, "w": WEEK_MS}
+SPAN_NAMES = ("from", "to", "since")
+
+
+def in_query(name: str, meaning: str, schema: Mapping[str, object]) -> dict[str, object]:
+    """The parameter as the OpenAPI document has it."""
+    return {"name": name, "in": "query", "description": meaning, "required": False, "schema": schema}
+
+
+# What a route that takes a span says of it in the OpenAPI document.
+SPAN_PARAMETERS: dict[str, list[dict[str, object]]] = {
+    "parameters": [
+        in_query(name, meaning, {"type": "string"})
+        for name, meaning in (
+            ("from", "The first moment, such as `2026-11-01T00:00:00Z`; a week before `to` without it"),
+            ("to", "The moment after the last; now without it"),
+            ("since", "Instead of `from`: a span until now such as `7d`, `12h` or `2w`, or a time"),
+        )
+    ]
+}
+
+
+def require_known(query: Mapping[str, str], *known: str) -> None:
+    """Raise RequestError for a parameter that the route does not take: ignored, it would answer another question."""
+    for name in query:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f"did you mean `{close[0]}`? It" if close else "it"
+            raise RequestError(
+                f"{name}: no parameter of this route; {hint} takes {', '.join(known) or 'none'}", param=name
+            )
+
+
+def parse_ago(text: str, now_ms: int) -> int | None:
+    """Milliseconds of ``7d``, ``12h`` or ``2w`` ago; None where the text is no such span."""
+    match = AGO.fullmatch(text)
+    return None if match is None else max(0, now_ms - int(match[1]) * UNIT_MS[match[2]])
 
 
 def parse_moment(text: str | None, param: str, otherwise: int) -> int:
@@ -38,11 +80,15 @@ def parse_count(text: str | None, param: str, otherwise: int, most: int) -> int:
 
 
 def parse_span(query: Mapping[str, str], now_ms: int) -> tuple[int, int]:
-    """``from`` and ``to`` in milliseconds, the last week without them. Raises RequestError."""
+    """``from`` (or ``since``) and ``to`` in milliseconds, the last week without them. Raises RequestError."""
     to_ms = parse_moment(query.get("to"), "to", now_ms)
-    from_ms = parse_moment(query.get("from"), "from", to_ms - WEEK_MS)
+    name = "since" if "since" in query else "from"
+    if name == "since" and "from" in query:
+        raise RequestError("since: stands beside `from`: send one of them", param="since")
+    ago_ms = parse_ago(query["since"], now_ms) if name == "since" else None
+    from_ms = parse_moment(query.get(name), name, to_ms - WEEK_MS) if ago_ms is None else ago_ms
     if from_ms >= to_ms:
-        raise RequestError("from: must be before `to`", param="from")
+        raise RequestError(f"{name}: must be before `to`", param=name)
     return from_ms, to_ms
 
 

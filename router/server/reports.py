@@ -17,7 +17,7 @@ from router.savings import group_fields, savings_report
 from router.server.auth import reader_of
 from router.server.csv_text import csv_text, name_cell
 from router.server.decisions import query_of
-from router.server.query import parse_names, parse_span
+from router.server.query import SPAN_NAMES, SPAN_PARAMETERS, parse_names, parse_span, require_known
 
 if TYPE_CHECKING:
     from router.ledger import RequestQuery
@@ -99,10 +99,11 @@ def report_routes(parts: ServerParts) -> APIRouter:
     """The routes of reports."""
     routes = APIRouter(tags=["reports"])
 
-    @routes.get("/v1/reports/savings")
+    @routes.get("/v1/reports/savings", openapi_extra=SPAN_PARAMETERS)
     async def savings(request: Request, group_by: str = "", format: str = "json") -> Response:  # noqa: A002  # the contract's word
         """What was spent, what premium would have cost, what was saved; a week by default."""
         reader = reader_of(parts, request.headers)
+        require_known(request.query_params, "group_by", "format", *SPAN_NAMES)
         if format not in ("json", "csv"):
             raise RequestError("format: must be json or csv", param="format")
         from_ms, to_ms = parse_span(request.query_params, parts.clock.now_ms())
