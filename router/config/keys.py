@@ -39,7 +39,7 @@ KEY = re.compile(r"^tg-([0-9a-f]{12})-([A-Za-z0-9_-]{43})$")
 KNOWN_MAX = 10_000
 NOBODY_SALT = "00" * 16
 NOBODY_HASH = "0" * 64
-UNKNOWN = "the API key is missing, unknown, revoked or past its expiry"
+UNKNOWN = "the API key is unknown, revoked or past its expiry"
 
 
 def _time(value: str) -> str:

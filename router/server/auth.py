@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from router.server.parts import ServerParts
 
 ANYBODY = Caller()
+UNKNOWN = "the API key is not the admin key, which reports take while there are no other keys"
+ADMIN_ASKS = (
+    "this is the admin key: it reads everybody's figures and moves guards, and asks no model; "
+    "`tollgate keys create` makes a key that does"
+)
 MISSING = "the API key is missing: send `Authorization: Bearer <key>` or `x-api-key: <key>`"
 
 
@@ -44,6 +49,8 @@ def caller_of(parts: ServerParts, headers: Mapping[str, str]) -> Caller:
     key = presented_key(headers)
     if not key:
         raise InvalidApiKeyError(MISSING)
+    if is_admin(parts, headers):
+        raise InvalidApiKeyError(ADMIN_ASKS)
     return parts.keys.caller_of(key, parts.clock.now_ms())
 
 
@@ -63,7 +70,7 @@ def reader_of(parts: ServerParts, headers: Mapping[str, str]) -> Reader:
     if is_admin(parts, headers) or (parts.keys is None and parts.admin_key is None):
         return Reader(sees_all=True)
     if parts.keys is None:
-        raise InvalidApiKeyError(MISSING)
+        raise InvalidApiKeyError(UNKNOWN if presented_key(headers) else MISSING)
     caller = caller_of(parts, headers)
     return Reader(sees_all=False, team=caller.team, key_id=caller.key_id)
 

@@ -79,6 +79,11 @@ def dashboard_routes() -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     parts = load_parts()
 
+    @routes.get("/")
+    async def root() -> Response:
+        """Whoever types the address alone looks for the page."""
+        return RedirectResponse("dashboard", status_code=307)
+
     @routes.get("/dashboard")
     async def page(request: Request) -> Response:
         """The page."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from router.server.parts import ServerParts
 
 OK = "ok"
+# Load balancers ask by HEAD too; the server leaves the body of its answer out.
+PROBES = ["GET", "HEAD"]
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -38,12 +40,12 @@ def health_routes(parts: ServerParts) -> APIRouter:
     """The routes, described by hand in the OpenAPI document."""
     routes = APIRouter(include_in_schema=False)
 
-    @routes.get("/healthz")
+    @routes.api_route("/healthz", methods=PROBES)
     async def healthz() -> dict[str, str]:
         """The process lives."""
         return {"status": "ok"}
 
-    @routes.get("/readyz")
+    @routes.api_route("/readyz", methods=PROBES)
     async def readyz() -> Response:
         """Whether requests can be answered and written down, and whether the policy file is the one in force."""
         status = parts.policy_status()

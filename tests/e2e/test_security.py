@@ -100,6 +100,7 @@ TABLE: dict[str, tuple[tuple[int, int, int, int], object]] = {
     "GET /v1/guards": (ANY_KEY, None),
     "POST /v1/guards/{scope_id}/release": (OPERATORS, None),
     "POST /v1/guards/{scope_id}/exempt": ((401, 403, 403, 200), {"for": "1h"}),
+    "GET /": (OPEN, None),
     "GET /dashboard": (OPEN, None),
     "GET /dashboard/": (OPEN, None),
     "GET /dashboard/{name}": (OPEN, None),

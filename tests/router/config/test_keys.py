@@ -67,7 +67,7 @@ def test_what_is_not_the_key_is_refused_without_a_word_of_it(tmp_path: Path, cha
     with pytest.raises(InvalidApiKeyError) as caught:
         ring.caller_of(presented, NOW_MS)
     assert secret[16:40] not in caught.value.message
-    assert caught.value.message == "the API key is missing, unknown, revoked or past its expiry"
+    assert caught.value.message == "the API key is unknown, revoked or past its expiry"
 
 
 @pytest.mark.parametrize("has_rotated", [True, False])

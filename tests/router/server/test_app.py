@@ -216,6 +216,32 @@ async def test_a_ledger_that_cannot_write_makes_the_gateway_unready() -> None:
     assert error(await send_to(app, "GET", "/v1/decisions/d"), 503)["code"] == "ledger_unavailable"
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_a_probe_may_ask_by_head(path: str) -> None:
+    assert (await send_to(create_app(parts_of()), "HEAD", path)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("keys", "path", "key", "told"),
+    [
+        (KEYS, "/v1/chat/completions", "admin", "this is the admin key: it reads everybody's figures"),
+        (KEYS, "/v1/models", "admin", "`tollgate keys create` makes a key that does"),
+        (KEYS, "/v1/chat/completions", None, "the API key is missing: send"),
+        (KEYS, "/v1/decisions", "wrong", "the API key is unknown"),
+        (None, "/v1/decisions", "wrong", "the API key is not the admin key"),
+        (None, "/v1/decisions", None, "the API key is missing: send"),
+    ],
+)
+async def test_a_refused_key_is_told_what_is_wrong_with_it(keys: Any, path: str, key: str | None, told: str) -> None:
+    app = create_app(parts_of(keys=keys, admin_key="admin"))
+    headers = {} if key is None else {"x-api-key": key}
+    method, body = ("POST", ASK) if "chat" in path else ("GET", b"")
+    said = error(await send_to(app, method, path, body=body, headers=headers), 401)
+    assert said["code"] == "invalid_api_key"
+    assert told in said["message"]
+    assert "missing" not in said["message"] or key is None
+
+
 async def away() -> None:
     raise BudgetStoreUnavailableError("Redis does not answer")
 

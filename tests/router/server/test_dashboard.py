@@ -58,6 +58,11 @@ async def test_only_what_was_there_at_the_start_can_be_named(name: str) -> None:
     assert (sent.status, json.loads(sent.body)["error"]["code"]) == (404, "not_found")
 
 
+async def test_the_bare_address_leads_to_the_page() -> None:
+    sent = await send_to(create_app(parts_of(), dashboard_routes()), "GET", "/")
+    assert (sent.status, sent.headers["location"]) == (307, "dashboard")
+
+
 async def test_a_slash_too_many_leads_to_the_page() -> None:
     sent = await get("/dashboard/")
     assert (sent.status, sent.headers["location"]) == (308, "../dashboard")
