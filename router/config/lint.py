@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from router.config.keys import load_keys
-from router.config.load import places_of, read_bytes, read_policy
+from router.config.load import ordered, places_of, read_bytes, read_policy
 from router.config.words import meant
 from router.config.yaml_places import Finding, Places
 from router.errors import ConfigError
@@ -26,14 +26,15 @@ def lint_policy(path: Path, catalog: Catalog, today: date) -> Reading:
     """Read a policy file and the keys file that it names. Raises ConfigError where the policy cannot be read at all."""
     raw = read_bytes(path)
     reading = read_policy(raw, str(path), catalog, today)
-    if reading.policy is None or reading.policy.keys_file is None:
+    places = places_of(raw, str(path))
+    keys_file = _keys_file(places.value) if isinstance(places, Places) else None
+    if keys_file is None:
         return reading
-    keys_path = path.parent / reading.policy.keys_file
+    keys_path = path.parent / keys_file
     if not keys_path.exists():
-        places = places_of(raw, str(path))
         assert isinstance(places, Places)
         missing = places.find(("keys", "file"), NO_KEYS_FILE.format(policy=path))
-        return replace(reading, findings=(missing,))
+        return replace(reading, findings=ordered((*reading.findings, missing)))
     try:
         load_keys(keys_path)
     except ConfigError as error:
@@ -41,9 +42,18 @@ def lint_policy(path: Path, catalog: Catalog, today: date) -> Reading:
         assert isinstance(found, list)
         findings = [
             Finding(each["file"], each["line"], each["column"], each["path"], each["message"]) for each in found
-        ]
-        return replace(reading, findings=tuple(findings) or (Finding(str(keys_path), 1, 1, "", error.message),))
+        ] or [Finding(str(keys_path), 1, 1, "", error.message)]
+        return replace(reading, findings=(*reading.findings, *findings))
+    if reading.policy is None:
+        return reading
     return replace(reading, warnings=(*reading.warnings, *_stale_names(keys_path, reading.policy)))
+
+
+def _keys_file(policy: object) -> str | None:
+    """The keys file that the policy names, whatever else is wrong with it."""
+    block = policy.get("keys") if isinstance(policy, dict) else None
+    named = block.get("file") if isinstance(block, dict) else None
+    return named if isinstance(named, str) and named else None
 
 
 def _stale_names(keys_path: Path, policy: Policy) -> list[Finding]:

@@ -114,7 +114,8 @@ def _path_of(error: Mapping[str, object]) -> Path:
 def _finding_of(places: Places, error: Mapping[str, Any]) -> Finding:
     path, kind = _path_of(error), str(error["type"])
     if path == ("version",) and kind == "literal_error":
-        return places.find(path, "this Tollgate reads version 1")
+        quotes = ", without quotes" if error["input"] == "1" else ""
+        return places.find(path, f"this Tollgate reads version 1{quotes}")
     if kind == "literal_error":
         asked = error["input"]
         close = meant(asked, re.findall(r"'([^']+)'", error["ctx"]["expected"])) if isinstance(asked, str) else ""
@@ -160,15 +161,16 @@ def _mend(rest: dict[str, Any], path: Path, kind: str) -> None:
     elif top in ("version", "name"):
         rest[top] = 1 if top == "version" else "unnamed"
     else:
+        # A second mistake in the block finds it gone already.
         assert isinstance(top, str)
-        del rest[top]
+        rest.pop(top, None)
 
 
 def _mend_model(models: dict[str, Any], path: Path) -> None:
     name, field = str(path[0]), path[1] if len(path) > 1 else None
     if field in MODEL_STAND_INS and isinstance(models.get(name), dict):
         models[name][field] = MODEL_STAND_INS[str(field)]
-    elif field in OPTIONAL_MODEL_FIELDS:
+    elif field in OPTIONAL_MODEL_FIELDS and isinstance(models.get(name), dict):
         models[name].pop(field, None)
     else:
         models.pop(name, None)
@@ -206,7 +208,7 @@ def _mend_routing(rest: dict[str, Any], path: Path) -> None:
     elif path[0] == "default_tier":
         routing["default_tier"] = next(iter(routing["quality_tiers"]))
     else:
-        del routing[path[0]]
+        routing.pop(path[0], None)
 
 
 def _delete(rest: Any, path: Path) -> None:  # noqa: ANN401  # a plain document
