@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -43,7 +44,7 @@ from router.server.http_protocol import ShapedHttpProtocol
 from router.server.reports import report_routes
 from router.server.webhook import WebhookTeller
 from router.simulator import SimulatorProcess
-from router.stores import open_ledger
+from router.stores import open_ledger, sqlite_path_of
 from router.stores.budgets import open_budget_store
 from router.stores.budgets.allowing import AllowingBudgets
 from router.stores.budgets.leased import LeasedBudgets
@@ -349,6 +350,15 @@ async def run(settings: Settings, place: Place | None = None) -> None:
         sock.close()
 
 
+def ledger_text(settings: Settings) -> str:
+    """Where the ledger lies, without what its address may hold of secrets."""
+    path = sqlite_path_of(settings.ledger_url, settings.home)
+    if path is not None:
+        return str(path)
+    url = urlsplit(settings.ledger_url or "")
+    return f"{url.scheme}://{url.hostname}{url.path}" if url.hostname else "in memory: it ends with this process"
+
+
 def banner_of(settings: Settings, ready: Assembled, port: int) -> str:
     """What a newcomer reads first: where it is, what is real, and a request that works as pasted."""
     url = f"http://[{settings.host}]:{port}" if ":" in settings.host else f"http://{settings.host}:{port}"
@@ -360,11 +370,14 @@ def banner_of(settings: Settings, ready: Assembled, port: int) -> str:
     )
     tier = policy.default_tier
     key = " -H 'Authorization: Bearer YOUR_KEY'" if ready.needs_key else ""
+    keys = "in force" if ready.needs_key else "none: whoever reaches this machine's loopback may ask"
     return f"""
   Tollgate  {url}   policy {policy.name}, premium {policy.premium}
   {vendors}
   dashboard  {url}/dashboard
   report     {url}/v1/reports/savings?group_by=model
+  ledger     {ledger_text(settings)}
+  keys       {keys}
 
   curl -i {url}/v1/chat/completions -H 'Content-Type: application/json' -H 'X-Quality-Tier: {tier}'{key} \\
     -d '{{"model": "auto", "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
