@@ -150,25 +150,29 @@ def decision_routes(parts: ServerParts) -> APIRouter:
         decision_id, score, source = parse_feedback(parse_json_object(raw))
         async with turns.setdefault(decision_id, asyncio.Lock()):
             row, lines = await require_own(parts, request.headers, decision_id)
-            label = Feedback(row.decision_id, parts.clock.now_ms(), score, source, key_id)
-            if is_news(label, lines):
+            label = news_of(Feedback(row.decision_id, parts.clock.now_ms(), score, source, key_id), lines)
+            if label is not None:
                 await parts.ledger.append(label)
         return {"decision_id": row.decision_id, "score": score, "source": source}
 
     return routes
 
 
-def is_news(label: Feedback, lines: Sequence[Line]) -> bool:
-    """Whether the voice says something else than last. Raises TooManyLabelsError where its key has said too much."""
+def news_of(label: Feedback, lines: Sequence[Line]) -> Feedback | None:
+    """The label as it is to be written, None where its voice said the same last.
+
+    Raises TooManyLabelsError where its key has said too much.
+    """
     own = [each for each in lines if isinstance(each, Feedback) and each.key_id == label.key_id]
     last = next((each for each in reversed(own) if each.source == label.source), None)
     if last is not None and last.score == label.score:
-        return False
+        return None
     if len(own) >= LABELS_MAX:
         raise TooManyLabelsError(
             f"the decision has {len(own)} labels of this key already, at most {LABELS_MAX}", param="decision_id"
         )
-    return True
+    # Later than the voice's last word: which is the newest could else not be told within one millisecond.
+    return label if last is None else replace(label, time_ms=max(label.time_ms, last.time_ms + 1))
 
 
 def parse_feedback(body: Mapping[str, object]) -> tuple[str, float, str]:

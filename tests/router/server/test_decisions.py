@@ -16,7 +16,7 @@ from router.ledger import Feedback
 from router.server import create_app
 from router.server.decisions import LABELS_MAX
 from router.stores.memory import MemoryLedger
-from tests.lines import START_MS, intent_line, rejection_line, settlement_line
+from tests.lines import START_MS, StillClock, intent_line, rejection_line, settlement_line
 from tests.router.server.fakes import KEYS, Sent, parts_of, quality_model, send_to
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ async def test_a_key_says_a_hundred_things_of_a_decision_and_no_more() -> None:
 async def test_who_says_the_same_again_writes_nothing_and_who_thinks_better_of_it_does() -> None:
     ledger = MemoryLedger()
     await ledger.append(intent_line("d"), settlement_line("d"))
-    app = create_app(parts_of(ledger=ledger))
+    app = create_app(parts_of(ledger=ledger, clock=StillClock()))
     for score, lines in ((0.5, 1), (0.5, 1), (0.7, 2), (0.5, 3), (0.5, 3)):
         body = json.dumps({"decision_id": "d", "score": score}).encode()
         assert found(await send_to(app, path="/v1/feedback", body=body), 201)["score"] == score
