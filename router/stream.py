@@ -211,8 +211,9 @@ class AnswerStream:
         self._hold.settle(
             self.usage, outcome, seen=seen, finish_reason=self._finish, error=error, error_code=self._ended_by
         )
-        is_refuted = self.usage is not None and not self._hold.accepts(self.usage, seen)
-        if is_refuted or (self._ended_by is not None and self.usage is None):
+        ended = self._hold.settlement
+        is_estimated = ended is not None and ended.usage_source == "estimated"
+        if is_estimated and (self.usage is not None or self._ended_by is not None):
             self.usage = self._hold.estimated_usage()
         self.bill = self._hold.bill()
 

@@ -30,8 +30,8 @@ from router.config.keys import (
 from router.config.load import load_policy, places_of, read_bytes
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
-from router.config.words import meant
 from router.config.yaml_places import Places
+from router.misspelt import meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -21,9 +21,9 @@ from router.chat import Message, Request, Text
 from router.config.load import load_policy
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
-from router.config.words import meant
 from router.errors import ConfigError, RequestError
 from router.features import features_of
+from router.misspelt import meant
 from router.prompt import prompt_view_of, sizes_of
 from router.quality import load_quality_model
 from router.server.openai_parse import parse_chat

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from router.budgets import Budget
 from router.budgets.windows import zone_of
 from router.config.fields import PRICE_DECIMALS, Name, Strict, Text, exact
-from router.config.words import meant
+from router.misspelt import meant
 from router.money import parse_usd, usd_of
 
 if TYPE_CHECKING:

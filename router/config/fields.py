@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from router.catalog.cards import CAPABILITY_FLAGS, LOGPROBS
-from router.config.words import meant
 from router.config.yaml_places import ExactFloat
+from router.misspelt import meant
 
 PRICE_DECIMALS = 9
 USD_PER_MTOK_MAX = 1_000_000

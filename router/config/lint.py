@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from router.config.keys import load_keys
 from router.config.load import ordered, places_of, read_bytes, read_policy
-from router.config.words import meant
 from router.config.yaml_places import Finding, Places
 from router.errors import ConfigError
+from router.misspelt import meant
 
 if TYPE_CHECKING:
     from datetime import date

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from router.config.fields import CAPABILITIES
 from router.config.schema import LATER_FIELDS, PolicyFile
-from router.config.words import meant
+from router.misspelt import meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,7 @@ from router.config.budgets import allowance_of, budgets_of
 from router.config.guards import context_bound_of, guards_of
 from router.config.hosts import HOSTS, LONG_TAIL, host_of, wire_of
 from router.config.rules import cascade_of, check_possible, rule_of
-from router.config.words import meant
+from router.misspelt import meant
 from router.policy import Limits, Policy, PolicyModel, Upstream
 
 if TYPE_CHECKING:

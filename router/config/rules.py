@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from router.catalog.cards import LOGPROBS
 from router.config.guards import context_bound_of
-from router.config.words import meant
 from router.eligibility import check_requirement
+from router.misspelt import meant
 from router.policy import Cascade, Condition, Requirement, Rule
 
 if TYPE_CHECKING:

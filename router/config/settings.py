@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from router.config.words import meant
 from router.errors import ConfigError
+from router.misspelt import meant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from router.clock import parse_time_ms
 from router.errors import RequestError
+from router.misspelt import meant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,11 +46,8 @@ def require_known(query: Mapping[str, str], *known: str) -> None:
     """Raise RequestError for a parameter that the route does not take: ignored, it would answer another question."""
     for name in query:
         if name not in known:
-            close = get_close_matches(name, known, 1)
-            hint = f"did you mean `{close[0]}`? It" if close else "it"
-            raise RequestError(
-                f"{name}: no parameter of this route; {hint} takes {', '.join(known) or 'none'}", param=name
-            )
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise RequestError(f"{name}: no parameter of this route; {takes}{meant(name, known)}", param=name)
 
 
 def parse_ago(text: str, now_ms: int) -> int | None:

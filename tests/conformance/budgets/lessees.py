@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from router.budgets import Claim, Denial, Grant
+from router.budgets import Balance, Claim, Denial, Grant, OpenHold
 from router.errors import BudgetStoreUnavailableError, LedgerUnavailableError
 from router.ledger import Spend
 from router.stores.budgets.leased import CALLS_MIN, SLICE_LEASE_MS, LeasedBudgets
@@ -16,7 +16,7 @@ from router.stores.budgets.stranded import WAIT_S
 from tests.conformance.budgets.stands import LEASE_MS, claim_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from router.ports import BudgetStore
     from tests.conformance.budgets.stands import Stand
@@ -155,6 +155,32 @@ async def emptied(stand: Stand, *stores: BudgetStore) -> BudgetStore:
     for each in stores:
         await each.aclose()
     return MemoryBudgets(stand.clock)
+
+
+LOST = claim_of(100_000, "lost")
+
+
+async def leasing_until_all_is_lost(
+    stand: Stand, clock: StillClock, calls: str
+) -> tuple[Asked, LeasedBudgets, Callable[[str, int], Awaitable[None]]]:
+    """A gateway with so many calls in one slice, and what makes its store forget all and be told by the ledger.
+
+    That takes the calls that are under way by the ledger, and what it has of the others.
+    """
+    before, after = await stand.open(), await stand.open()
+    shared = Asked(before)
+    gateway = gateway_over(shared, clock)
+    await warmed(gateway, LOST)
+    for name in calls:
+        await held(gateway, name, LOST)
+
+    async def forget(under_way: str, settled: int) -> None:
+        shared.store = fresh = await emptied(stand, before, after)
+        account = LOST.account(LOST.windows[1])
+        holds = [OpenHold(name, 100, (account,), clock.time_ms + LEASE_MS) for name in under_way]
+        await fresh.rebuild([Balance(account, settled, 0)], holds)
+
+    return shared, gateway, forget
 
 
 class Herd:

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from router.budgets import Balance, Denial, Expired, Grant, OpenHold
+from router.budgets import Denial, Expired, Grant
 from router.errors import BudgetStoreUnavailableError
 from router.stores.budgets import leased
 from router.stores.budgets.leased import SLICE_LEASE_MS, VALID_S
 from tests.conformance.budgets.lessees import (
+    LOST,
     SLICE,
     Asked,
     Herd,
     Told,
     after_its_death,
     balance,
-    emptied,
     gateway_over,
     held,
+    leasing_until_all_is_lost,
     warmed,
 )
 from tests.conformance.budgets.stands import DAY_MS, LEASE_MS, claim_of, windows_of
@@ -223,26 +224,18 @@ async def test_an_outage_is_told_once_and_neither_it_nor_a_bug_ends_the_sweeping
 async def test_a_store_that_lost_its_memory_has_no_slices_and_each_call_is_closed_as_the_ledger_told_it(
     stand: Stand, clock: StillClock
 ) -> None:
-    before, after = await stand.open(), await stand.open()
-    shared, claim = Asked(before), claim_of(100_000, "lost")
-    gateway = gateway_over(shared, clock)
-    await warmed(gateway, claim)
-    for name in "abc":
-        await held(gateway, name, claim)
+    shared, gateway, forget = await leasing_until_all_is_lost(stand, clock, "abc")
     await gateway.settle("a", 40)
     # What the ledger tells: `a` is settled, `b` and `c` are under way; `b` ends before the gateway notices.
-    shared.store = fresh = await emptied(stand, before, after)
-    account = claim.account(claim.windows[1])
-    holds = [OpenHold(name, 100, (account,), clock.time_ms + LEASE_MS) for name in "bc"]
-    await fresh.rebuild([Balance(account, 40, 0)], holds)
+    await forget("bc", 40)
     await gateway.settle("b", 50)
     clock.time_ms += round(VALID_S * 1000)
-    await held(gateway, "d", claim)
+    await held(gateway, "d", LOST)
     await gateway.settle("c", 60)
     await gateway.settle("d", 5)
     await gateway.sweep()
     await gateway.aclose()
-    assert await balance(shared, claim) == (40 + 50 + 60 + 5, 0)
+    assert await balance(shared, LOST) == (40 + 50 + 60 + 5, 0)
 
 
 async def test_many_at_once_share_one_question(shared: Asked, clock: StillClock) -> None:

@@ -140,13 +140,19 @@ async def shown(ledger: MemoryLedger, count: int, *, at: int = START_MS, name: s
         await ledger.append(Feedback(decision_id, at, float(not is_bad), f"user{number % 5}", "k1"))
 
 
-async def test_a_verifier_is_part_of_the_version_and_of_its_rebuilding_and_goes_with_it(tmp_path: Path) -> None:
+async def taught(home: Path, count: int) -> tuple[MemoryLedger, FeedbackWatch, Verifier]:
+    """So many labels, folded once, and the verifier that they teach."""
     ledger = MemoryLedger()
-    await shown(ledger, 120)
-    watch = watch_of(tmp_path, ledger)
+    await shown(ledger, count)
+    watch = watch_of(home, ledger)
     assert await watch.fold_once(POLICY, NO_CALIBRATIONS)
     found = watch.adjustments[OWN].verifier
     assert found is not None
+    return ledger, watch, found
+
+
+async def test_a_verifier_is_part_of_the_version_and_of_its_rebuilding_and_goes_with_it(tmp_path: Path) -> None:
+    ledger, watch, found = await taught(tmp_path, 120)
     assert found.is_in_force
     assert found.doubts(0.5, BAD) is False, "no policy has said yet how sure it wants to be"
     assert watch_of(tmp_path, ledger).adjustments == watch.adjustments
@@ -165,12 +171,7 @@ async def test_a_verifier_is_part_of_the_version_and_of_its_rebuilding_and_goes_
 
 
 async def test_what_is_missing_is_in_a_version_before_anything_is_in_force(tmp_path: Path) -> None:
-    ledger = MemoryLedger()
-    await shown(ledger, 20)
-    watch = watch_of(tmp_path, ledger)
-    assert await watch.fold_once(POLICY, NO_CALIBRATIONS)
-    found = watch.adjustments[OWN].verifier
-    assert found is not None
+    ledger, watch, found = await taught(tmp_path, 20)
     assert (found.why_not, found.labels, found.labels_needed) == ("too_few_labels", 20, 30)
     assert not await watch.fold_once(POLICY, NO_CALIBRATIONS)
     await shown(ledger, 2, name="w")

@@ -49,7 +49,7 @@ async def test_no_report_or_list_ignores_a_parameter() -> None:
     for path, (slip, meant) in LISTS.items():
         assert (await send_to(app, "GET", path)).status == 200, path
         for name, told in (
-            (slip, f"did you mean `{meant}`? It takes"),
+            (slip, f"; did you mean `{meant}`?"),
             ("zzz", "zzz: no parameter of this route; it takes"),
         ):
             sent = await send_to(app, "GET", f"{path}?{name}=30d")
