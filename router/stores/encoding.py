@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 MONEY_MAX_NANOUSD = 2**62
-# The last field of a settlement, which most have not: then it takes no room, and the line is what it was before marks.
-NO_MARKS = b',"marks":null}'
 
 
 class Encoded(NamedTuple):
@@ -48,8 +46,6 @@ def encode_line(line: Line) -> Encoded:
         if b"\\u0000" in payload or not _is_finite(line):
             line = _cleaned(line)
             payload = orjson.dumps(line, default=_plain_of, option=OPTIONS)
-    if payload.endswith(NO_MARKS) and isinstance(line, Settlement):
-        payload = payload[: -len(NO_MARKS)] + b"}"
     return Encoded(line, kind_of(line), decision_id_of(line), attempt_of(line), line_key_of(line), payload)
 
 

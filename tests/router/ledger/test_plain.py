@@ -57,11 +57,9 @@ def test_fields_with_a_default_may_be_missing() -> None:
 
 
 def test_a_settlement_from_before_there_were_marks_has_none() -> None:
-    payload = encode_line(settlement_line()).payload
-    assert payload.endswith(b',"finish_reason":"stop","budget_nanousd":null}'), "byte for byte as it was"
-    assert decode_line("settlement", payload) == settlement_line()
-    marked = encode_line(settlement_line(marks=(0.5, -1.0))).payload
-    assert marked == payload[:-1] + b',"marks":[0.5,-1.0]}'
+    older = orjson.loads(encode_line(settlement_line()).payload)
+    del older["marks"]
+    assert parse_line("settlement", older) == settlement_line()
     late = orjson.loads(encode_line(LATE).payload)
     del late["late"]["marks"]
     assert parse_line("correction", late) == LATE
