@@ -199,16 +199,16 @@ class Dispatch:
         for position, model in enumerate(models):
             has_other = position + 1 < len(models)
             for retry in range(job.policy.upstream.retries_max + 1):
-                hold, held = held or await self._hold(job, model), None
-                if isinstance(hold, Denial):
-                    last = last or self._denied(job, hold)
-                    break
                 probe = NO_PROBE if retry else self._probe(job, model, deadline_s)
                 if probe is None:
-                    rests = self._rests(hold)
+                    rests, held = self._rests(model, held), None
                     last = last or rests
                     break
                 try:
+                    hold, held = held or await self._hold(job, model), None
+                    if isinstance(hold, Denial):
+                        last = last or self._denied(job, hold)
+                        break
                     answer = await self._attempt(job, hold, ask, deadline_s)
                 finally:
                     self.cooldowns.end(model, probe)
@@ -269,11 +269,12 @@ class Dispatch:
         given = within(job.policy.upstream, deadline_s - now_s)
         return self.cooldowns.begin(model, now_s, given.connect_timeout_s + given.first_byte_timeout_s)
 
-    def _rests(self, hold: Hold) -> ProviderError:
-        """What stands against a model that rests by now; its hold goes back."""
-        rest_s = self.cooldowns.rest_s(hold.intent.model, self.clock.monotonic_s())
-        error = ProviderUnavailableError(f"{hold.intent.model} cools down after failures", retry_after_s=rest_s)
-        hold.fail(error, is_billed=False)
+    def _rests(self, model: str, held: Hold | None) -> ProviderError:
+        """What stands against a model that rests by now; where it is held for already, that goes back."""
+        rest_s = self.cooldowns.rest_s(model, self.clock.monotonic_s())
+        error = ProviderUnavailableError(f"{model} cools down after failures", retry_after_s=rest_s)
+        if held is not None:
+            held.fail(error, is_billed=False)
         return error
 
     async def _attempt(
