@@ -1,10 +1,11 @@
-"""``python -m evals train|select|ablate|report|promise|newcomer|drift|verifier|seeds|machines|trimming|docs``."""
+"""``python -m evals all|dataset|train|calibrate|report``, and what else was asked of the model: see ``--help``."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from pathlib import Path
+from typing import Final
 
 # Linear algebra picks its kernels by the processor and splits sums by the cores: the same ones everywhere, so that a
 # seed gives the same file. Set before numpy is loaded; numpy's own vector code still differs where AVX-512 does.
@@ -13,12 +14,21 @@ for _name, _value in (("OPENBLAS_CORETYPE", "Haswell"), ("OPENBLAS_NUM_THREADS",
 
 
 def _fitting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    telling = commands.add_parser("dataset", help="what the shared outcomes hold, how they are split, their hashes")
+    telling.add_argument("--out", type=Path, help="write JSON here")
+    whole = commands.add_parser("all", help="dataset, train and report --left-out in one; goes on where it was stopped")
+    whole.add_argument("--folder", type=Path, help="write JSON and pictures here, not to evals/results and docs/images")
     training = commands.add_parser("train", help="from the shared outcomes to the artifact that the package ships")
-    training.add_argument("--seed", type=int, default=0)
-    training.add_argument("--out", type=Path, help="write the artifact here instead of into the package")
-    training.add_argument(
-        "--with-calibration", action="store_true", help="fit on the calibration split too, and cross-fit the thresholds"
-    )
+    again = commands.add_parser("calibrate", help="the thresholds alone again, over the networks that train kept")
+    for each in (whole, training, again):
+        each.add_argument("--seed", type=int, default=0)
+        each.add_argument("--out", type=Path, help="write the artifact here instead of into the package")
+        each.add_argument("--cache", type=Path, help="keep fits here, not in the system's temporary folder")
+    for each in (training, again):
+        each.add_argument(
+            "--with-calibration", action="store_true", help="fit on the calibration split too, cross-fit the thresholds"
+        )
+    training.add_argument("--anew", action="store_true", help="read no fit that an earlier run kept")
     choosing = commands.add_parser("select", help="compare recipes by cross-validation outside the test split")
     choosing.add_argument("--seeds", type=int, default=1, help="how often each recipe is fitted, with another seed")
     choosing.add_argument(
@@ -60,61 +70,106 @@ def _judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     commands.add_parser("docs", help="fill the tables of docs/quality.md and docs/promise.md from evals/results")
 
 
+def _fit(given: argparse.Namespace) -> None:
+    from evals.kept import cache_folder
+
+    cache = given.cache or cache_folder()
+    if given.command == "all":
+        from evals.pipeline import everything
+
+        everything(seed=given.seed, artifact=given.out, folder=given.folder, cache=cache)
+    elif given.command == "calibrate":
+        from evals.pipeline import calibrate
+
+        calibrate(seed=given.seed, out=given.out, is_calibration_fitted=given.with_calibration, cache=cache)
+    else:
+        from evals.train import ARTIFACT, train
+
+        train(
+            seed=given.seed,
+            out=given.out or ARTIFACT,
+            is_calibration_fitted=given.with_calibration,
+            cache=None if given.anew else cache,
+        )
+
+
+def _compare(given: argparse.Namespace) -> None:
+    if given.command == "ablate":
+        from evals.ablate import ablate
+
+        ablate(out=given.out, seed=given.seed)
+    else:
+        from evals.select import learning_curve, select
+
+        (learning_curve if given.learning_curve else select)(out=given.out, seeds=given.seeds)
+
+
+def _judge(given: argparse.Namespace) -> None:
+    if given.command == "seeds":
+        from evals.seeds import seeds
+
+        seeds(count=given.seeds, is_left_out=given.left_out, out=given.out)
+    elif given.command == "machines":
+        from evals.machines import machines
+
+        machines(out=given.out, pythons=given.python)
+    else:
+        from evals.report import report
+
+        report(out=given.out, is_left_out=given.left_out, pictures=given.pictures)
+
+
+def _promise(given: argparse.Namespace) -> None:
+    if given.command == "promise":
+        from evals.promise import promise
+
+        promise(splits=given.splits, out=given.out, picture=given.picture)
+    elif given.command == "newcomer":
+        from evals.newcomer import newcomer
+
+        newcomer(draws=given.draws, out=given.out)
+    elif given.command == "drift":
+        from evals.drift import drift
+
+        drift(draws=given.draws, out=given.out)
+    else:
+        from evals.verifier import verifier
+
+        verifier(draws=given.draws, out=given.out)
+
+
+def _tell(given: argparse.Namespace) -> None:
+    if given.command == "dataset":
+        from evals.facts import facts
+
+        facts(out=given.out)
+    elif given.command == "trimming":
+        from evals.trimming import trimming
+
+        trimming(out=given.out)
+    else:
+        from evals.markdown import write_documents
+
+        write_documents()
+
+
+RUNS: Final = (
+    (_fit, ("all", "train", "calibrate")),
+    (_compare, ("select", "ablate")),
+    (_judge, ("report", "seeds", "machines")),
+    (_promise, ("promise", "newcomer", "drift", "verifier")),
+    (_tell, ("dataset", "trimming", "docs")),
+)
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Parse the command and run it."""
+    """Parse the command and run it; what a command needs is imported when it runs."""
     parser = argparse.ArgumentParser(prog="python -m evals", description="Train and judge the quality model.")
     commands = parser.add_subparsers(dest="command", required=True)
     _fitting(commands)
     _judging(commands)
     given = parser.parse_args(arguments)
-    if given.command == "train":
-        from evals.train import ARTIFACT, train
-
-        train(seed=given.seed, out=given.out or ARTIFACT, is_calibration_fitted=given.with_calibration)
-    elif given.command == "select":
-        from evals.select import learning_curve, select
-
-        (learning_curve if given.learning_curve else select)(out=given.out, seeds=given.seeds)
-    elif given.command == "ablate":
-        from evals.ablate import ablate
-
-        ablate(out=given.out, seed=given.seed)
-    elif given.command == "trimming":
-        from evals.trimming import trimming
-
-        trimming(out=given.out)
-    elif given.command == "promise":
-        from evals.promise import promise
-
-        promise(splits=given.splits, out=given.out, picture=given.picture)
-    elif given.command == "drift":
-        from evals.drift import drift
-
-        drift(draws=given.draws, out=given.out)
-    elif given.command == "verifier":
-        from evals.verifier import verifier
-
-        verifier(draws=given.draws, out=given.out)
-    elif given.command == "seeds":
-        from evals.seeds import seeds
-
-        seeds(count=given.seeds, is_left_out=given.left_out, out=given.out)
-    elif given.command == "docs":
-        from evals.markdown import write_documents
-
-        write_documents()
-    elif given.command == "machines":
-        from evals.machines import machines
-
-        machines(out=given.out, pythons=given.python)
-    elif given.command == "newcomer":
-        from evals.newcomer import newcomer
-
-        newcomer(draws=given.draws, out=given.out)
-    else:
-        from evals.report import report
-
-        report(out=given.out, is_left_out=given.left_out, pictures=given.pictures)
+    next(run for run, names in RUNS if given.command in names)(given)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,11 @@ from evals.alternatives import ALTERNATIVES, STACKS, Asked
 from evals.batch import sigmoid
 from evals.dataset import load_dataset
 from evals.fitted import folds_of, lesson_of
+from evals.kept import cache_folder
 from evals.metrics import apgr, auc_within, bootstrap, interval
 from evals.pairs import PAIRS, Pair, rows_of
 from evals.prepare import prepare
 from evals.recipe import CHOSEN
-from evals.splits import cache_folder
 from evals.train import sayer, splits_sha256
 from evals.version import fit_name
 from router.quality.names import ability_key

@@ -14,6 +14,7 @@ from router.quality.model import support_factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from evals.fitted import Fitted
     from evals.prepare import Prepared
@@ -45,6 +46,7 @@ def cross_fitted(
     count: int = FOLDS,
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
+    cache: Path | None = None,
 ) -> CrossFitted:
     """Fit once a fold, and ask each fit about the fold it did not see."""
     prompts = len(prepared.dataset.prompts)
@@ -54,7 +56,8 @@ def cross_fitted(
         support=np.full(prompts, np.nan),
         kind_sources=np.full(prompts, "", dtype=object),
     )
-    for number, (fitted, seen, held) in enumerate(folds_fitted(prepared, rows, recipe, count=count, seed=seed), 1):
+    folds = folds_fitted(prepared, rows, recipe, count=count, seed=seed, cache=cache)
+    for number, (fitted, seen, held) in enumerate(folds, 1):
         features = [prepared.bare[row] for row in held]
         x_seen, x, dims = fitted.inputs([prepared.bare[row] for row in seen]), fitted.inputs(features), fitted.dims
         kinds, centers = kinds_of(prepared.dataset, seen, x_seen[:, :dims])
@@ -77,6 +80,7 @@ def held_out(
     recipe: Recipe,
     *,
     seed: int = 0,
+    cache: Path | None = None,
 ) -> CrossFitted:
     """The same where ``calibration`` was held back from the fit on ``rows``: it is asked of the model itself.
 
@@ -85,7 +89,7 @@ def held_out(
     prompts, both = len(prepared.dataset.prompts), np.concatenate([rows, calibration])
     features = [prepared.bare[row] for row in calibration]
     found = CrossFitted(
-        logits=out_of_fold(prepared, rows, recipe, seed=seed),
+        logits=out_of_fold(prepared, rows, recipe, seed=seed, cache=cache),
         gaps=np.full(prompts, np.nan),
         support=np.full(prompts, np.nan),
         kind_sources=np.full(prompts, "", dtype=object),

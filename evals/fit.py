@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 VOCABULARY: Final = 8192
 DOCUMENTS_MIN: Final = 3
+# Against the largest singular value.
+SINGULAR_MIN: Final = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,9 @@ def fit_lsa(features: Sequence[Features], *, dims: int, vocabulary: int = VOCABU
     rows = rows.multiply(1.0 / np.maximum(norms, 1e-9)[:, None]).tocsr()
     dims = min(dims, min(rows.shape) - 1)
     _, singular, basis = randomized_svd(rows, n_components=dims, n_iter=4, random_state=seed)
-    scale = np.sqrt(len(features)) / singular
+    # Few prompts span fewer directions than were asked for: what lies in the others is rounding, not a coordinate.
+    spans = singular > SINGULAR_MIN * singular[0]
+    scale = np.where(spans, np.sqrt(len(features)) / np.where(spans, singular, 1.0), 0.0)
     return Lsa(buckets=buckets, idf=idf, basis=(basis.T * scale[None, :]).astype(np.float32))
 
 

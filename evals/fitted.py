@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evals.fit import Lsa, fit_lsa, project
+from evals.kept import keep, kept
 from evals.members import members_of
 from evals.network import Network, Outcomes, outcomes_of
 from evals.prepare import LABELS_MIN, structure_of
+from evals.version import networks_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from evals.prepare import Prepared
     from evals.recipe import Recipe
@@ -108,12 +111,20 @@ def fit_on(
     *,
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
+    cache: Path | None = None,
 ) -> Fitted:
-    """Fit on the prompts at ``rows``."""
+    """Fit on the prompts at ``rows``, or read from ``cache`` what the same data, recipe and code fitted before."""
+    path = None if cache is None else cache / f"networks-{networks_name(prepared.dataset, rows, recipe, seed)}.npz"
+    if path is not None and (found := kept(path, Fitted)) is not None:
+        say(f"networks read from {path.name}")
+        return found
     lesson = lesson_of(prepared, rows, recipe, seed=seed, say=say)
     dims = lesson.shell.dims
     network, carried = members_of(lesson.x, lesson.outcomes, lesson.kinds, recipe, dims=dims, seed=seed, say=say)
-    return replace(lesson.shell, network=network, carried=carried)
+    fitted = replace(lesson.shell, network=network, carried=carried)
+    if path is not None:
+        keep(path, fitted)
+    return fitted
 
 
 _EMPTY = np.zeros((0, 0), dtype=np.float32)
@@ -130,7 +141,14 @@ def folds_of(groups: Any, count: int, salt: str = "tollgate-fold-1") -> Any:
 
 
 def folds_fitted(
-    prepared: Prepared, rows: Any, recipe: Recipe, *, count: int, seed: int = 0, share: float = 1.0
+    prepared: Prepared,
+    rows: Any,
+    recipe: Recipe,
+    *,
+    count: int,
+    seed: int = 0,
+    share: float = 1.0,
+    cache: Path | None = None,
 ) -> Iterator[tuple[Fitted, Any, Any]]:
     """For each fold: a fit, the prompts it saw, and those it is to be asked about, no twin of which it saw.
 
@@ -141,14 +159,21 @@ def folds_fitted(
     is_shared = folds_of(groups, SHARES, salt="tollgate-share-1") < round(share * SHARES)
     for fold in range(count):
         seen = rows[(folds != fold) & is_shared]
-        yield fit_on(prepared, seen, recipe, seed=seed), seen, rows[folds == fold]
+        yield fit_on(prepared, seen, recipe, seed=seed, cache=cache), seen, rows[folds == fold]
 
 
 def out_of_fold(
-    prepared: Prepared, rows: Any, recipe: Recipe, *, count: int = 3, seed: int = 0, share: float = 1.0
+    prepared: Prepared,
+    rows: Any,
+    recipe: Recipe,
+    *,
+    count: int = 3,
+    seed: int = 0,
+    share: float = 1.0,
+    cache: Path | None = None,
 ) -> Any:
     """Log-odds (prompts, models) of each prompt at ``rows`` by a model that saw no twin of it; NaN elsewhere."""
     logits = np.full(prepared.by_model.shape, np.nan, dtype=np.float32)
-    for fitted, _, held in folds_fitted(prepared, rows, recipe, count=count, seed=seed, share=share):
+    for fitted, _, held in folds_fitted(prepared, rows, recipe, count=count, seed=seed, share=share, cache=cache):
         logits[held] = fitted.network.logits(fitted.inputs([prepared.bare[row] for row in held]))
     return logits

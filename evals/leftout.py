@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evals.judge import tables_of, verdicts_of
+from evals.kept import cache_folder
 from evals.reliability import calibration_rows, pair_tolerance_rows
 from evals.train import train_on
 from evals.version import fit_name
@@ -17,6 +16,7 @@ from router.quality import load_quality_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from evals.dataset import Dataset
     from evals.prepare import Prepared
@@ -43,7 +43,7 @@ def model_without(
         except ArtifactError:
             say(f"{path.name} is of another version: fitted again")
     keep = prepared.dataset.sources != source
-    return train_on(prepared, out=path, seed=seed, recipe=recipe, keep=keep, figures=figures)
+    return train_on(prepared, out=path, seed=seed, recipe=recipe, keep=keep, figures=figures, cache=cache)
 
 
 def apart_from(dataset: Dataset, source: str) -> tuple[Any, Any]:
@@ -67,7 +67,7 @@ def left_out(
     """By left-out source: every method on its test prompts, tolerance kept without a label, calibration."""
     dataset = prepared.dataset
     sources = dict.fromkeys(dataset.sources.tolist())
-    folder = cache or Path(tempfile.gettempdir()) / "tollgate-evals"
+    folder = cache or cache_folder()
     found, verdicts = {}, []
     for source in sources:
         keep, outside = apart_from(dataset, source)

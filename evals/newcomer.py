@@ -20,11 +20,11 @@ from evals.arrays import abilities_of
 from evals.batch import sigmoid
 from evals.dataset import load_dataset, shared_data_path
 from evals.fitted import fit_on
+from evals.kept import cache_folder
 from evals.placement import Cell, cells_of, load_levels, place
 from evals.prepare import prepare
 from evals.prices import PREMIUM
 from evals.recipe import CHOSEN
-from evals.splits import cache_folder
 from evals.train import ANCHORS_MIN, sayer, splits_sha256
 from evals.version import fit_name
 from router.quality import load_quality_model

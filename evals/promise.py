@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from evals.dataset import load_dataset, shared_data_path
+from evals.kept import cache_folder
 from evals.prepare import prepare
 from evals.recipe import CHOSEN
 from evals.splits import (
     CONFIDENCE,
     METHODS,
     TOLERANCES,
-    cache_folder,
     cached_cross_fit,
     cases_of,
     clopper_pearson,

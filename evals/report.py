@@ -107,7 +107,11 @@ def report(*, out: Path | None, is_left_out: bool = False, pictures: Path | None
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(found, indent=2), encoding="utf-8")
     if pictures is not None:
-        is_test = prepared.dataset.splits == "test"
-        litellm = litellm_scores(prepared.dataset, np.flatnonzero(is_test))
-        draw(prepared, load_quality_model(), is_test, litellm, pictures)
+        draw_on(prepared, load_quality_model(), pictures)
     return found
+
+
+def draw_on(prepared: Prepared, model: QualityModel, folder: Path) -> None:
+    """The pictures of the model on the test split, into a folder."""
+    is_test = prepared.dataset.splits == "test"
+    draw(prepared, model, is_test, litellm_scores(prepared.dataset, np.flatnonzero(is_test)), folder)

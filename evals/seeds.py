@@ -17,13 +17,13 @@ from rich.table import Table
 from evals.curves import aiq_of, portfolio_of, tolerance_rows
 from evals.dataset import load_dataset, shared_data_path
 from evals.judge import OURS, verdicts_of
+from evals.kept import cache_folder
 from evals.leftout import apart_from, model_without
 from evals.pairs import PAIRS
 from evals.prepare import prepare
 from evals.prices import PORTFOLIOS
 from evals.recipe import CHOSEN
 from evals.reliability import calibration_rows, pair_tolerance_rows, steadiness
-from evals.splits import cache_folder
 from evals.train import sayer, train_on
 from evals.version import fit_name
 from router.errors import ArtifactError

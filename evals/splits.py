@@ -6,9 +6,7 @@ can be drawn again and again. Halves go by group of twins. Thresholds are the pr
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,6 +22,7 @@ from router.grading import TOLERANCES as FITTED_TOLERANCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from evals.dataset import Dataset
     from evals.prepare import Prepared
@@ -36,11 +35,6 @@ CONFIDENCE: Final = 0.95
 PORTFOLIO: Final = "portfolio of "
 # What single precision may add to a mean that lies on the tolerance.
 ROUNDING: Final = 1e-9
-
-
-def cache_folder() -> Path:
-    """Where fits are kept between commands; `report --left-out` keeps its own there too."""
-    return Path(tempfile.gettempdir()) / "tollgate-evals"
 
 
 def cached_cross_fit(

@@ -3,6 +3,9 @@
 The network and the LSA see the training split alone. Thresholds rest on the calibration split, and on the training
 split through models that were each fitted without the prompts they are asked about. ``--with-calibration`` fits on both
 splits, and cross-fits all that must not be read off prompts that a model has seen. The test split is not read.
+
+Networks are kept as they are fitted, so a run that was stopped goes on; ``--anew`` fits every one again.
+`python -m evals calibrate` is the second half alone: another rule for thresholds needs no other networks.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -59,7 +63,9 @@ def write_artifact(path: Path, arrays: dict[str, Any], about: dict[str, Any]) ->
     extra = {"about": np.frombuffer(raw, np.uint8), "sha256": np.frombuffer(digest.encode(), np.uint8)}
     path.parent.mkdir(parents=True, exist_ok=True)
     everything: dict[str, Any] = {**named, **extra}
-    np.savez_compressed(path, **everything)
+    part = path.with_name(f"part-{path.name}")  # whoever reads the artifact meanwhile reads the old one
+    np.savez_compressed(part, **everything)
+    part.replace(path)
     return digest
 
 
@@ -120,15 +126,23 @@ def splits_sha256(dataset: Dataset) -> str:
     return hashlib.sha256("".join(dataset.splits).encode()).hexdigest()
 
 
-def train(*, seed: int = 0, out: Path = ARTIFACT, is_calibration_fitted: bool = False) -> QualityModel:
-    """Load, fit, calibrate, write."""
+def train(
+    *, seed: int = 0, out: Path = ARTIFACT, is_calibration_fitted: bool = False, cache: Path | None = None
+) -> QualityModel:
+    """Load, fit what ``cache`` does not hold, calibrate, write."""
     say = sayer()
     dataset = load_dataset()
     say(f"{len(dataset.prompts)} prompts, {int(np.isfinite(dataset.scores).sum())} outcomes")
     folder = shared_data_path()
     figures = folder if (folder / "models").is_dir() else None
     return train_on(
-        prepare(dataset), seed=seed, out=out, say=say, figures=figures, is_calibration_fitted=is_calibration_fitted
+        prepare(dataset),
+        seed=seed,
+        out=out,
+        say=say,
+        figures=figures,
+        is_calibration_fitted=is_calibration_fitted,
+        cache=cache,
     )
 
 
@@ -142,6 +156,7 @@ def train_on(
     keep: Any = True,
     figures: Path | None = None,
     is_calibration_fitted: bool = False,
+    cache: Path | None = None,
 ) -> QualityModel:
     """The same over prepared data.
 
@@ -152,15 +167,18 @@ def train_on(
     splits = prepared.dataset.splits
     rows = np.flatnonzero((prepared.is_dev if is_calibration_fitted else splits == "train") & keep)
     calibration = rows if is_calibration_fitted else np.flatnonzero((splits == "calibration") & keep)
-    fitted = fit_on(prepared, rows, recipe, seed=seed, say=say)
+    fitted = fit_on(prepared, rows, recipe, seed=seed, say=say, cache=cache)
     arrays = arrays_of(prepared, fitted, rows)
     placed, aliases = placed_of(prepared, rows, arrays["abilities"], figures, say)
     about = about_of(prepared, arrays, fitted, recipe, seed, placed, aliases)
     if is_calibration_fitted:
-        held = cross_fitted(prepared, rows, recipe, seed=seed, say=say)
+        held = cross_fitted(prepared, rows, recipe, seed=seed, say=say, cache=cache)
     else:
-        write_artifact(out, arrays | UNCALIBRATED, about | {"support_floor": 0.0, "threshold_sources": []})
-        held = held_out(prepared, load_quality_model(out), fitted, rows, calibration, recipe, seed=seed)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / out.name
+            write_artifact(path, arrays | UNCALIBRATED, about | {"support_floor": 0.0, "threshold_sources": []})
+            first = load_quality_model(path)
+        held = held_out(prepared, first, fitted, rows, calibration, recipe, seed=seed, cache=cache)
         say("predictions of the training split by models that did not see it")
     arrays["tolerances"] = np.array(TOLERANCES, np.float32)
     arrays["complexity_knots"] = complexity_knots_of(prepared, held.gaps, calibration)

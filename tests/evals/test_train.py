@@ -11,6 +11,7 @@ from evals.arrays import ONE_KIND, kinds_of
 from evals.batch import batch_of
 from evals.crossfit import cross_fitted, reference_gaps
 from evals.dataset import split_of
+from evals.fit import fit_lsa, project
 from evals.fitted import fit_on, folds_fitted, folds_of, out_of_fold
 from evals.metrics import apgr
 from evals.network import fit_network, joined, outcomes_of
@@ -42,6 +43,13 @@ def test_splits_go_by_group_and_keep_their_shares() -> None:
     assert shares["train"] == pytest.approx(0.6, abs=0.03)
     assert shares["calibration"] == pytest.approx(0.2, abs=0.03)
     assert split_of("group-7") == split_of("group-7")
+
+
+def test_directions_that_few_prompts_do_not_span_weigh_nothing(small: Prepared) -> None:
+    rows = np.flatnonzero(small.dataset.splits == "train")[:300]
+    lsa = fit_lsa([small.bare[row] for row in rows], dims=250)
+    coordinates = project(small.bare[:50], lsa)
+    assert np.abs(coordinates).max() < 100
 
 
 def test_twins_share_a_fold() -> None:
