@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.invoice import billed_nanousd
+from benchmarks.record import write_result
 from benchmarks.stack import REPO, bill_of, clean_environment, simulated_policy
 from router.money import NANO_PER_USD, usd_of
 from router.simulator import SimulatorProcess
@@ -56,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     for name, value in found.items():
         table.add_row(name.replace("_", " "), str(value))
     Console(width=100, highlight=False).print(table)
+    path = write_result("live", sys.argv[1:] or ["live"], found)
+    print(f"result written to {path}")
     return 0 if found["ok"] else 1
 
 

@@ -10,6 +10,7 @@ where a promise after it is not `calibrated` or is broken. The vendors are simul
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 import urllib.request
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.record import write_result
 from benchmarks.stack import GatewayProcess, simulated_policy
 from router.simulator import SimulatorProcess
 
@@ -106,6 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(width=100, highlight=False)
     console.print(table)
     console.print(f"calibrated by {found['labels']} graded prompts with one command in {found['seconds']:.1f} s")
+    path = write_result("newcomer", sys.argv[1:] or ["newcomer"], found)
+    print(f"result written to {path}")
     return 0 if found["ok"] else 1
 
 
