@@ -80,6 +80,14 @@ async def _guarded(api: FastAPI, scope: Any, receive: Any, send: Any) -> None:  
             raise
 
 
+def _route_hint(path: str) -> str:
+    """What to do about it; most who come here have set an SDK's base URL with a part too few or too many."""
+    for tail in ("/chat/completions", "/models"):
+        if path.rstrip("/").endswith(tail):
+            return f": it is /v1{tail}, so an SDK's base URL ends in /v1"
+    return "; GET /openapi.json lists those that there are"
+
+
 def _add_error_handlers(api: FastAPI, unauthenticated: Counter) -> None:
     @api.exception_handler(RouterError)
     async def of_router(_: Request, error: RouterError) -> Response:
@@ -100,7 +108,7 @@ def _add_error_handlers(api: FastAPI, unauthenticated: Counter) -> None:
             response.headers.update(error.headers or {})
             return response
         if error.status_code == NOT_FOUND:
-            return error_response(RouteNotFoundError("no such route in this version"))
+            return error_response(RouteNotFoundError(f"no such route in this version{_route_hint(request.url.path)}"))
         return error_response(RequestError("the request cannot be read"))
 
     @api.exception_handler(Exception)

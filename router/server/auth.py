@@ -39,7 +39,8 @@ def presented_key(headers: Mapping[str, str]) -> str | None:
     bearer = headers.get("authorization", "")
     if bearer[:7].lower() == "bearer ":
         return bearer[7:].strip()
-    return headers.get("x-api-key")
+    key = headers.get("x-api-key")
+    return None if key is None else key.strip()
 
 
 def caller_of(parts: ServerParts, headers: Mapping[str, str]) -> Caller:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import json
 import re
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 DISCARD_FACTOR = 4
 # Far above what tool schemas reach, and below what orjson can write again (254).
 DEPTH_MAX = 128
+GZIP_MAGIC = b"\x1f\x8b"
 SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
 
 
@@ -81,13 +83,28 @@ def parse_json_object(raw: bytes) -> dict[str, object]:
     try:
         parsed = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise RequestError(f"the body is not JSON (line {error.lineno}, column {error.colno})") from None
+        raise RequestError(_unreadable(raw, error)) from None
     if not isinstance(parsed, dict):
         raise RequestError("the body must be a JSON object")
     keys = _keys_within_depth(parsed)
     if _keys_written(raw) != keys:
         _require_single_keys(raw)
     return parsed
+
+
+def _unreadable(raw: bytes, error: orjson.JSONDecodeError) -> str:
+    """Why the body is no JSON: what a position alone would not tell comes first."""
+    if not raw.strip():
+        return "the body is empty: send a JSON object"
+    if raw.startswith(GZIP_MAGIC):
+        return "the body is compressed: send it plain, without Content-Encoding"
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return "the body is not UTF-8"
+    if raw.startswith(codecs.BOM_UTF8):
+        return "the body begins with a byte order mark: send UTF-8 without one"
+    return f"the body is not JSON (line {error.lineno}, column {error.colno})"
 
 
 def _keys_within_depth(parsed: dict[str, object]) -> int:

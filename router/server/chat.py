@@ -14,7 +14,7 @@ from router.server.errors import headers_of, internal_error_of, openai_error_byt
 from router.server.openai_parse import parse_chat
 from router.server.openai_render import JSON_TYPE, bill_headers, completion_bytes, decision_headers
 from router.server.openai_stream import SSE_HEADERS, ChunkWriter
-from router.server.terms import parse_terms
+from router.server.terms import headers_of_scope, parse_terms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -68,7 +68,7 @@ class ChatRoute:
 
     async def _serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         parts = self.parts
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of_scope(scope["headers"])
         caller = caller_of(parts, headers)
         request, terms, raw = await self._read(headers, receive, caller)
         if terms.idempotency_key is None:

@@ -12,7 +12,7 @@ from router.server.auth import caller_of
 from router.server.body import parse_json_object, read_body
 from router.server.money_text import priced
 from router.server.openai_parse import parse_chat
-from router.server.terms import parse_terms
+from router.server.terms import headers_of_scope, parse_terms
 
 if TYPE_CHECKING:
     from router.policy import Caller, Policy
@@ -65,11 +65,12 @@ def model_routes(parts: ServerParts) -> APIRouter:
     @routes.post("/v1/route")
     async def route(request: Request) -> dict[str, object]:
         """The decision for a request, without sending it: features, candidates, and why each other lost."""
-        caller = caller_of(parts, request.headers)
+        headers = headers_of_scope(request.scope["headers"])
+        caller = caller_of(parts, headers)
         limits = parts.gateway.policy.limits
-        raw = await read_body(request.receive, request.headers, limits.body_bytes_max, limits.body_timeout_s)
+        raw = await read_body(request.receive, headers, limits.body_bytes_max, limits.body_timeout_s)
         body = parse_json_object(raw)
-        terms = parse_terms(request.headers, body.get("metadata"), parts.salt)
+        terms = parse_terms(headers, body.get("metadata"), parts.salt)
         return priced(receipt_of(parts.gateway.route(parse_chat(body, len(raw)), caller, terms)))
 
     return routes

@@ -8,11 +8,12 @@ from urllib.parse import unquote
 
 from router.errors import InvalidQualityToleranceError, RequestError, UnknownQualityTierError
 from router.lineage import TICKET_CHARS_MAX
+from router.misspelt import meant
 from router.policy import Terms
 from router.subject import salted_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 SESSION_HEADERS = ("x-session-id", "x-litellm-session-id", "helicone-session-id", "x-litellm-trace-id")
 PARENT_HEADER = "x-parent-session-id"
@@ -21,9 +22,48 @@ LINEAGE_HEADER = "x-router-lineage"
 # The router's own header comes last: where both name a tag, it wins.
 TAG_HEADERS = ("x-litellm-tags", "x-router-tags")
 PROPERTY_PREFIX = "helicone-property-"
+ROUTER_HEADERS = ("x-quality-tier", "x-quality-tolerance", "x-router-lineage", "x-router-tags")
+QUALITY_FIELDS = ("quality_tier", "quality_tolerance")
+OWN_PREFIX = re.compile("x-(quality|router-)")
+# A slip of a letter or two. Names that begin as the router's do and are further away may be a proxy's, or may have been
+# taken over from a response.
+SLIP = 0.85
+NAME_SHOWN_MAX = 64
+QUALITY_HEADERS = "`x-quality-tier` and `x-quality-tolerance`"
 TAGS_MAX, TAG_NAME_MAX, TAG_VALUE_MAX, ID_MAX = 32, 64, 256, 256
 # float() would also take white space, underscores, foreign digits, infinities and NaN.
 DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,32}(?:\.[0-9]{0,32})?|\.[0-9]{1,32})(?:[eE][+-]?[0-9]{1,3})?")
+
+
+def headers_of_scope(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """A request's headers by lower-case name, without blanks around them (RFC 9110, 5.5).
+
+    One that came twice is joined by a comma (RFC 9110, 5.3): tags add up, and of two tiers neither counts.
+    """
+    found: dict[str, str] = {}
+    for raw_name, raw_value in pairs:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1").strip(" \t")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def _require_known(headers: Mapping[str, str], metadata: Mapping[str, object]) -> None:
+    """Raise RequestError for a misspelt header or metadata field: ignored, it would be served on other terms."""
+    for name in headers:
+        own = OWN_PREFIX.match(name)
+        if own is not None and name not in ROUTER_HEADERS:
+            hint = meant(name, ROUTER_HEADERS, SLIP)
+            if hint or own[1] == "quality":
+                shown = name[:NAME_SHOWN_MAX]
+                raise RequestError(
+                    f"{shown}: no header of this API{hint or ', which has ' + QUALITY_HEADERS}", param=shown
+                )
+    for field in metadata:
+        if field.startswith("quality") and field not in QUALITY_FIELDS:
+            hint = meant(field, QUALITY_FIELDS, SLIP)
+            if hint:
+                param = f"metadata.{field[:NAME_SHOWN_MAX]}"
+                raise RequestError(f"{param}: unknown field{hint}", param=param)
 
 
 def parse_tolerance(value: object, param: str) -> float:
@@ -88,6 +128,7 @@ def parse_terms(headers: Mapping[str, str], metadata: object, salt: bytes) -> Te
     if metadata is not None and not isinstance(metadata, dict):
         raise RequestError("metadata: must be an object", param="metadata")
     extra: Mapping[str, object] = metadata or {}
+    _require_known(headers, extra)
     tier = headers.get("x-quality-tier", extra.get("quality_tier"))
     if tier is not None and not isinstance(tier, str):
         raise RequestError("metadata.quality_tier: must be text", param="metadata.quality_tier")

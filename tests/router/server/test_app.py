@@ -85,6 +85,26 @@ async def test_both_routes_refuse_alike(
     assert error(await send_to(create_app(parts_of()), path=path, body=body, headers=headers), status)["code"] == code
 
 
+@pytest.mark.parametrize("path", ["/v1/route", "/v1/chat/completions"])
+async def test_blanks_around_a_header_are_no_part_of_it(path: str) -> None:
+    headers = {"x-api-key": " key-search ", "x-quality-tier": " high\t"}
+    parts = parts_of(keys=KEYS)
+    sent = await send_to(create_app(parts), path=path, body=ASK, headers=headers)
+    assert sent.status == 200, sent.body
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/v1/v1/chat/completions", "/v1/chat/completions/", "/models"])
+async def test_a_base_url_with_a_part_too_few_or_too_many_is_told_the_right_one(path: str) -> None:
+    refused = error(await send_to(create_app(parts_of()), path=path, body=ASK), 404)
+    assert refused["code"] == "not_found"
+    assert "base URL ends in /v1" in refused["message"]
+
+
+async def test_another_path_is_told_where_the_routes_are_listed() -> None:
+    refused = error(await send_to(create_app(parts_of()), path="/v1/embeddings", body=b"{}"), 404)
+    assert "/openapi.json" in refused["message"]
+
+
 async def test_a_tier_that_the_key_may_not_use_is_403() -> None:
     headers = {**LEGAL, "x-quality-tier": "economy"}
     sent = await send_to(create_app(parts_of(keys=KEYS)), body=ASK, headers=headers)

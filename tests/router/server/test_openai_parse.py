@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -246,6 +247,25 @@ def test_what_is_no_sound_json_object_is_refused(raw: bytes) -> None:
     with pytest.raises(RequestError) as refused:
         parse_json_object(raw)
     assert refused.value.code == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (gzip.compress(b"{}", mtime=0), "is compressed"),
+        ('{"model":"é"}'.encode("latin-1"), "not UTF-8"),
+        ('{"model":"auto"}'.encode("utf-16"), "not UTF-8"),
+        (b"\xef\xbb\xbf{}", "byte order mark"),
+        (b"{\n'a': 1}", "line 2, column 1"),
+    ],
+    ids=["nothing", "blanks", "gzip", "latin-1", "utf-16", "mark", "quotes"],
+)
+def test_a_body_that_is_no_json_is_told_why(raw: bytes, why: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        parse_json_object(raw)
+    assert why in refused.value.message
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from router.errors import RequestError
 from router.policy import Terms
-from router.server.terms import parse_terms
+from router.server.terms import headers_of_scope, parse_terms
 from tests.router.server.fakes import SALT
 
 
@@ -110,6 +110,50 @@ def test_tags_come_from_every_header_and_the_routers_own_wins() -> None:
 
 def test_a_header_that_is_no_utf8_is_read_as_latin() -> None:
     assert terms(x_router_tags="city=Z\xfcrich").tags == {"city": "Zürich"}
+
+
+def test_blanks_around_a_header_are_no_part_of_it_and_one_that_came_twice_is_joined() -> None:
+    pairs = [
+        (b"x-quality-tier", b" economy \t"),
+        (b"x-router-tags", b"feature=search"),
+        (b"x-router-tags", b"customer=acme"),
+    ]
+    found = parse_terms(headers_of_scope(pairs), None, SALT)
+    assert found.quality_tier == "economy"
+    assert found.tags == {"feature": "search", "customer": "acme"}
+    twice = [(b"x-quality-tolerance", b"0"), (b"x-quality-tolerance", b"0.5")]
+    with pytest.raises(RequestError) as refused:
+        parse_terms(headers_of_scope(twice), None, SALT)
+    assert refused.value.code == "invalid_quality_tolerance"
+
+
+@pytest.mark.parametrize(
+    ("header", "hint"),
+    [
+        ("x-quality-tolerence", "did you mean `x-quality-tolerance`?"),
+        ("x-quality-teir", "did you mean `x-quality-tier`?"),
+        ("x-quality", "`x-quality-tier` and `x-quality-tolerance`"),
+        ("x-router-tag", "did you mean `x-router-tags`?"),
+    ],
+)
+def test_a_misspelt_header_is_refused_and_not_served_on_other_terms(header: str, hint: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        parse_terms({header: "economy"}, None, SALT)
+    assert (refused.value.code, refused.value.param) == ("invalid_request", header)
+    assert hint in refused.value.message
+    assert "economy" not in refused.value.message
+
+
+def test_headers_of_responses_and_of_proxies_are_left_alone() -> None:
+    headers = {"x-router-model": "opus", "x-router-decision-id": "dec_1", "x-router-name": "edge", "quality": "x"}
+    assert parse_terms(headers, {"quality_score": "9", "team": "search"}, SALT) == Terms()
+
+
+def test_a_misspelt_field_of_the_metadata_is_refused() -> None:
+    with pytest.raises(RequestError) as refused:
+        terms({"quality_tolerence": 0})
+    assert refused.value.param == "metadata.quality_tolerence"
+    assert "did you mean `quality_tolerance`?" in refused.value.message
 
 
 BAD: list[tuple[str, str, str]] = [
