@@ -5,15 +5,23 @@ A gap is only what would change the answer: fields that are advice (`store`, `se
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from router.chat import Image
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from router.chat import Request, Wire
 
 # Chat Completions fields that ask for something which another wire has no word for.
-OPENAI_ONLY_FIELDS = ("logprobs", "logit_bias", "audio", "prediction", "web_search_options")
+OPENAI_ONLY_FIELDS = ("logprobs", "logit_bias")
+# No word of the answer changes by these.
+ADVICE_FIELDS = frozenset(
+    {"store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "top_logprobs"}
+)
+PLAIN_NAME = re.compile(r"[a-z0-9_]{1,40}")
 PENALTIES = ("frequency_penalty", "presence_penalty")
 TEXT_ONLY = ["text"]
 # docs: Vision (Anthropic), Image understanding (Gemini).
@@ -31,13 +39,21 @@ def wire_gaps(request: Request, wire: Wire) -> tuple[str, ...]:
         return ()
     gaps: list[str] = []
     if request.extra:
-        gaps += [name for name in OPENAI_ONLY_FIELDS if request.extra.get(name)]
-        if request.extra.get("modalities") not in (None, TEXT_ONLY):
-            gaps.append("modalities")
+        gaps += _extra_gaps(request.extra)
     if request.images:
         gaps += _image_gaps(request, wire)
     gaps += _anthropic_gaps(request) if wire == "anthropic" else _gemini_gaps(request)
     return tuple(gaps)
+
+
+def _extra_gaps(extra: Mapping[str, object]) -> list[str]:
+    """Fields that only a wire with the same words can be given; a name that is none in itself is not repeated."""
+    gaps: list[str] = []
+    for name, value in extra.items():
+        is_asked = bool(value) if name in OPENAI_ONLY_FIELDS else value is not None and name not in ADVICE_FIELDS
+        if is_asked and not (name == "modalities" and value == TEXT_ONLY):
+            gaps.append(name if PLAIN_NAME.fullmatch(name) is not None else "unknown_field")
+    return gaps
 
 
 def _image_gaps(request: Request, wire: Wire) -> list[str]:

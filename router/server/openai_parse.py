@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from router.chat import NO_SAMPLING, Request, ResponseFormat, Sampling, Tool, ToolChoice
+from router.server.openai_extra import extra_of
 from router.server.openai_fields import (
     INTEGER_MAX,
     bad,
@@ -82,7 +83,7 @@ def parse_chat(body: Mapping[str, object], body_bytes: int) -> Request:
         is_streamed=is_streamed,
         wants_stream_usage=_wants_usage(body.get("stream_options"), is_streamed=is_streamed),
         end_user=optional_text_of(body.get("user"), "user"),
-        extra={name: value for name, value in body.items() if name not in KNOWN},
+        extra=extra_of(body, model, KNOWN),
     )
 
 

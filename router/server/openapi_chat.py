@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from router.server.openai_extra import BILLED_APART, SERVICE_TIERS
 from router.server.openai_messages import DETAILS
 from router.server.openai_parse import EFFORTS, MODEL_CHARS_MAX, STOP_CHARS_MAX, STOPS_MAX
 from router.server.openapi_parts import COUNT, DECISION_HEADERS, TEXT, USD, USD_OR_NULL, error_responses, json_of, ref
+from router.wires import TEXT_ONLY
 
 OpenApi = dict[str, Any]
 
@@ -177,6 +179,9 @@ REQUEST = _object(
                 "quality_tolerance": {"description": "As `X-Quality-Tolerance`: a number in 0..1, or one as text."},
             },
         },
+        "service_tier": {"enum": [*SERVICE_TIERS, None]},
+        "modalities": {"enum": [TEXT_ONLY, None]},
+        **{name: {"type": "null", "description": f"It {why}."} for name, why in BILLED_APART.items()},
         "functions": {"type": "null", "description": "The legacy form: use `tools`."},
         "function_call": {"type": "null", "description": "The legacy form: use `tool_choice`."},
     },

@@ -46,7 +46,9 @@ CASES: list[tuple[str, Request, tuple[str, ...], tuple[str, ...]]] = [
     ("no logprobs", request_of(extra={"logprobs": False}), (), ()),
     ("text", request_of(extra={"modalities": ["text"]}), (), ()),
     ("speech", request_of(extra={"modalities": ["text", "audio"]}), ("modalities",), ("modalities",)),
-    ("advice", request_of(extra={"store": True, "service_tier": "auto"}), (), ()),
+    ("advice", request_of(extra={"store": True, "service_tier": "auto", "prompt_cache_key": "k"}), (), ()),
+    ("a host's own", request_of(extra={"min_p": 0.1, "top_a": None}), ("min_p",), ("min_p",)),
+    ("no name", request_of(extra={"What is it?": 1}), ("unknown_field",), ("unknown_field",)),
 ]
 
 

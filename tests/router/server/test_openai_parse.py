@@ -198,6 +198,21 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"reasoning_effort": "enormous"}, "reasoning_effort"),
     ({"reasoning_effort": ["low"]}, "reasoning_effort"),
     ({"user": 7}, "user"),
+    ({"temprature": 0.3}, "temprature"),
+    ({"model": "opus", "temprature": 0.3}, "temprature"),
+    ({"max_token": 5}, "max_token"),
+    ({"top_logprobs": 3}, "top_logprobs"),
+    ({"top_logprobs": 3, "logprobs": False}, "top_logprobs"),
+    ({"verbosity": "low"}, "verbosity"),
+    ({"model": "auto:high", "min_p": 0.1}, "min_p"),
+    ({"ask what you like": 1}, "body"),
+    ({"service_tier": "flex"}, "service_tier"),
+    ({"service_tier": ["auto"]}, "service_tier"),
+    ({"modalities": ["text", "audio"]}, "modalities"),
+    ({"audio": {"voice": "alloy", "format": "wav"}}, "audio"),
+    ({"web_search_options": {}}, "web_search_options"),
+    ({"model": "opus", "web_search_options": {}}, "web_search_options"),
+    ({"prediction": {"type": "content", "content": "Hi"}}, "prediction"),
 ]
 
 
@@ -361,7 +376,7 @@ def test_a_whole_conversation_is_read() -> None:
         user="u",
         metadata={"quality_tier": "high"},
         functions=None,
-        verbosity="low",
+        verbosity=None,
         logit_bias={"1": 2},
     )
     assert [each.role for each in request.messages] == ["system", "user", "assistant", "tool", "assistant"]
@@ -374,7 +389,21 @@ def test_a_whole_conversation_is_read() -> None:
     assert (request.sampling.seed, request.sampling.temperature) == (-5, 0.0)
     assert (request.is_streamed, request.wants_stream_usage) == (True, True)
     assert [tool.name for tool in request.tools] == ["f", "g"]
-    assert request.extra == {"functions": None, "verbosity": "low", "logit_bias": {"1": 2}}
+    assert request.extra == {"functions": None, "verbosity": None, "logit_bias": {"1": 2}}
+
+
+def test_a_misspelt_field_is_told_the_one_that_was_meant() -> None:
+    with pytest.raises(RequestError) as refused:
+        parsed(temprature=0.3)
+    assert "did you mean `temperature`?" in refused.value.message
+
+
+def test_advice_passes_and_a_pinned_model_may_be_given_what_its_host_takes() -> None:
+    advice = {"store": True, "service_tier": "auto", "safety_identifier": "u1", "prompt_cache_key": "k"}
+    whole = {**advice, "modalities": ["text"], "logprobs": True, "top_logprobs": 3, "logit_bias": {"1": 2}}
+    assert parsed(**whole).extra == whole
+    theirs = {"min_p": 0.1, "guided_json": {}, "max_new_tokens": 5, "repetition_penalty": 1.1, "verbosity": "low"}
+    assert parsed(model="llama-70b", **theirs).extra == theirs
 
 
 def test_absent_and_null_mean_the_same() -> None:
