@@ -52,9 +52,8 @@ def _own(request: Request, *, is_openai: bool) -> dict[str, object]:
             _with_texts(each, request.rewritten[index]) if index in request.rewritten else each
             for index, each in enumerate(messages)
         ]
-    if not is_openai and isinstance(messages, list) and any(_is_developer(each) for each in messages):
-        # The chat templates of open models know no `developer`.
-        body["messages"] = [{**each, "role": "system"} if _is_developer(each) else each for each in messages]
+    if not is_openai and isinstance(messages, list):
+        body["messages"] = [_for_open_models(each) for each in messages]
     return body
 
 
@@ -75,8 +74,26 @@ def _with_texts(message: dict[str, object], texts: Sequence[str | None]) -> dict
     return {**message, "content": kept}
 
 
-def _is_developer(message: object) -> bool:
-    return isinstance(message, dict) and message.get("role") == "developer"
+def _for_open_models(message: dict[str, object]) -> dict[str, object]:
+    """The message in words that chat templates of open models know: no `developer`, and a refusal is text."""
+    if message.get("role") == "developer":
+        return {**message, "role": "system"}
+    if message.get("role") != "assistant":
+        return message
+    content, refusal = message.get("content"), message.get("refusal")
+    if content is None and isinstance(refusal, str):
+        return {**message, "content": refusal, "refusal": None}
+    if isinstance(content, list) and any(_is_refusal(part) for part in content):
+        return {**message, "content": [_as_text(part) if _is_refusal(part) else part for part in content]}
+    return message
+
+
+def _is_refusal(part: object) -> bool:
+    return isinstance(part, dict) and part.get("type") == "refusal"
+
+
+def _as_text(part: dict[str, object]) -> dict[str, object]:
+    return {"type": "text", "text": part.get("refusal")}
 
 
 def _drop_prefill(body: dict[str, object]) -> None:

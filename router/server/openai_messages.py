@@ -37,11 +37,36 @@ def parse_messages(value: object) -> tuple[Message, ...]:
     items = list_of(value, "messages", MESSAGES_MAX)
     if not items:
         raise bad("messages", "must not be empty")
-    called: set[str] = set()
-    return tuple(_message(item, f"messages[{index}]", called) for index, item in enumerate(items))
+    calls = _Calls()
+    found = tuple(_message(item, f"messages[{index}]", calls) for index, item in enumerate(items))
+    calls.require_answered()
+    return found
 
 
-def _message(item: object, here: str, called: set[str]) -> Message:
+class _Calls:
+    """The tool calls so far: an answer needs its call before it, and every call its answer behind it."""
+
+    def __init__(self) -> None:
+        self._made: set[str] = set()
+        self._open: dict[str, str] = {}
+
+    def make(self, call_id: str, here: str) -> None:
+        self._made.add(call_id)
+        self._open[call_id] = here
+
+    def answer(self, call_id: str, here: str) -> None:
+        if call_id not in self._made:
+            raise bad(f"{here}.tool_call_id", "answers no tool call of an earlier assistant message")
+        self._open.pop(call_id, None)
+
+    def require_answered(self) -> None:
+        """Raise RequestError for a call that the conversation goes on without: no vendor takes that."""
+        here = next(iter(self._open.values()), None)
+        if here is not None:
+            raise bad(here, "has no answer: a `tool` message with its id must follow, before anything else is said")
+
+
+def _message(item: object, here: str, calls: _Calls) -> Message:
     message = object_of(item, here)
     word = text_of(message.get("role"), f"{here}.role")
     role = ROLES.get(word)
@@ -50,27 +75,29 @@ def _message(item: object, here: str, called: set[str]) -> Message:
         raise bad(f"{here}.role", f"must be one of {', '.join(ROLES)}{hint}")
     optional_text_of(message.get("name"), f"{here}.name")
     if role == "tool":
-        return _tool_message(message, here, called)
+        return _tool_message(message, here, calls)
+    if role != "system":
+        calls.require_answered()
     if role == "assistant":
-        return _assistant_message(message, here, called)
+        return _assistant_message(message, here, calls)
     return Message(role, _content(message.get("content"), f"{here}.content", role))
 
 
-def _tool_message(message: Mapping[str, object], here: str, called: set[str]) -> Message:
+def _tool_message(message: Mapping[str, object], here: str, calls: _Calls) -> Message:
     call_id = text_of(message.get("tool_call_id"), f"{here}.tool_call_id")
-    if call_id not in called:
-        raise bad(f"{here}.tool_call_id", "answers no tool call of an earlier assistant message")
+    calls.answer(call_id, here)
     parts = _content(message.get("content"), f"{here}.content", "tool")
     return Message("tool", (ToolResult(call_id, tuple(part for part in parts if isinstance(part, Text | Image))),))
 
 
-def _assistant_message(message: Mapping[str, object], here: str, called: set[str]) -> Message:
+def _assistant_message(message: Mapping[str, object], here: str, calls: _Calls) -> Message:
     if message.get("function_call") is not None:
         raise bad(f"{here}.function_call", "is the legacy form: use `tool_calls`")
     if message.get("audio") is not None:
         raise bad(f"{here}.audio", "refers to audio that only its own vendor holds")
-    calls = _tool_calls(message.get("tool_calls"), f"{here}.tool_calls")
-    called.update(call.id for call in calls)
+    made = _tool_calls(message.get("tool_calls"), f"{here}.tool_calls")
+    for index, call in enumerate(made):
+        calls.make(call.id, f"{here}.tool_calls[{index}]")
     refusal = optional_text_of(message.get("refusal"), f"{here}.refusal")
     content = message.get("content")
     parts: tuple[Part, ...] = ()
@@ -78,9 +105,9 @@ def _assistant_message(message: Mapping[str, object], here: str, called: set[str
         parts = _content(content, f"{here}.content", "assistant")
     elif refusal is not None:
         parts = (Text(refusal),)
-    elif not calls:
+    elif not made:
         raise bad(f"{here}.content", "is missing, and there are no tool calls either")
-    return Message("assistant", (*parts, *calls))
+    return Message("assistant", (*parts, *made))
 
 
 def _tool_calls(value: object, here: str) -> tuple[ToolCall, ...]:

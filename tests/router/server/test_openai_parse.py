@@ -55,6 +55,7 @@ def message(**changes: Any) -> dict[str, Any]:
     return {"messages": [{**USER, **changes}]}
 
 
+CALL = "messages[0].tool_calls[0]"
 IMAGE_URL = "messages[0].content[0].image_url.url"
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"messages": []}, "messages"),
@@ -124,6 +125,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"messages": [CALLING, {"role": "tool", "tool_call_id": "c2", "content": "x"}]}, "messages[1].tool_call_id"),
     ({"messages": [CALLING, {"role": "tool", "content": "x"}]}, "messages[1].tool_call_id"),
     ({"messages": [CALLING, {"role": "tool", "tool_call_id": "c1"}]}, "messages[1].content"),
+    ({"messages": [USER, CALLING]}, "messages[1].tool_calls[0]"),
+    ({"messages": [CALLING, USER]}, "messages[0].tool_calls[0]"),
+    ({"messages": [CALLING, CALLING, {"role": "tool", "tool_call_id": "c1", "content": "x"}]}, CALL),
+    ({"messages": [CALLING, USER, {"role": "tool", "tool_call_id": "c1", "content": "x"}]}, CALL),
     ({"model": None}, "model"),
     ({"model": ""}, "model"),
     ({"model": "m" * 257}, "model"),
@@ -390,6 +395,13 @@ def test_a_whole_conversation_is_read() -> None:
     assert (request.is_streamed, request.wants_stream_usage) == (True, True)
     assert [tool.name for tool in request.tools] == ["f", "g"]
     assert request.extra == {"functions": None, "verbosity": None, "logit_bias": {"1": 2}}
+
+
+def test_a_call_id_may_come_again_in_a_later_turn() -> None:
+    answer = {"role": "tool", "tool_call_id": "c1", "content": "x"}
+    brief = {"role": "system", "content": "Be brief"}
+    request = parsed(messages=[USER, CALLING, answer, CALLING, brief, answer, answer, USER])
+    assert [each.role for each in request.messages][-4:] == ["system", "tool", "tool", "user"]
 
 
 def test_a_misspelt_field_is_told_the_one_that_was_meant() -> None:
