@@ -10,6 +10,7 @@ import typer
 from router.cli.calibrate_command import calibrate as calibrate_command
 from router.cli.guards_commands import app as guards_app
 from router.cli.ledger import app as ledger_app
+from router.cli.streams import say_full
 from router.errors import EXIT_CODE, RouterError
 
 EXIT_OK, EXIT_FINDINGS, EXIT_USAGE, EXIT_CONFIGURATION = 0, 1, 2, EXIT_CODE
@@ -382,4 +383,6 @@ def main() -> None:
         app()
     except RouterError as error:
         typer.echo(error.message, err=True)
-        sys.exit(EXIT_CONFIGURATION)
+    except OSError as error:
+        say_full(error)
+    sys.exit(EXIT_CONFIGURATION)

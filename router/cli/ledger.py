@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from router.cli.streams import bar_console
 from router.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -152,10 +153,9 @@ async def _opened(url: str, *, may_migrate: bool = False) -> SqlLedger:
 
 
 def _bar() -> Bar:
-    from rich.console import Console
     from rich.progress import Progress as Bar
 
-    return Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    return Bar(console=bar_console(), transient=True)
 
 
 async def _verify(url: str, *, as_json: bool) -> int:

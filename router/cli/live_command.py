@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from router.catalog import expected_cost_nanousd
 from router.cli import calibrate
 from router.cli.live import LiveRun, graded_of, plan_of, read_prompts, without_retries, write_graded
 from router.cli.live_journal import Journal
+from router.cli.streams import bar_console
 from router.config.hosts import deployments_of, has_any_key
 from router.config.load import load_policy
 from router.config.prices import load_catalog
@@ -172,7 +172,7 @@ def result_of(run: LiveRun, graded: Graded) -> dict[str, object]:
 
 async def _with_progress(run: LiveRun, prompts: Sequence[Prompt]) -> None:
     columns = (TextColumn("ask"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[usd]} USD"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=bar_console(), transient=True) as progress:
         task = progress.add_task("ask", total=len(prompts), usd=usd_of(run.journal.spent_nanousd))
         run.told = lambda: progress.update(task, advance=1, usd=usd_of(run.journal.spent_nanousd))
         await run.run(prompts)

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from router.chat import Message, Request, Text
+from router.cli.streams import bar_console
 from router.config.load import load_policy
 from router.config.prices import load_catalog
 from router.config.settings import load_settings
@@ -60,7 +61,7 @@ def score_file(path: str, *, policy: str | None, models: list[str], out: str | N
         sink = sys.stdout if out is None else stack.enter_context(_created(out))
         console = Console(stderr=True)
         columns = (SpinnerColumn(), TextColumn("{task.completed} prompts"))
-        progress = stack.enter_context(Progress(*columns, transient=True, console=console))
+        progress = stack.enter_context(Progress(*columns, transient=True, console=bar_console()))
         task = progress.add_task("score", total=None)
         for number, line in _lines(source):
             try:

@@ -53,6 +53,16 @@ def test_a_group_alone_lists_its_commands(words: list[str]) -> None:
     assert "..." not in listed
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a full disk that anybody may write to is Linux's own")
+@pytest.mark.parametrize("words", [["schema"], ["check", "default"], ["explain", "Hi", "--json"]])
+def test_output_that_has_no_room_is_one_line_and_no_traceback(words: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "router.cli", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == EXIT_CONFIGURATION
+    assert done.stderr == "the output: cannot be written: No space left on device\n"
+
+
 def test_help_needs_neither_numpy_nor_a_policy() -> None:
     code = "import sys\nfrom router.cli import app\napp(['--help'], standalone_mode=False)\n"
     code += "sys.exit(any(name in sys.modules for name in ('numpy', 'litellm', 'fastapi', 'ruamel.yaml')))"

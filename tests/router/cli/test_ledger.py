@@ -52,6 +52,7 @@ def test_sound_ledger_is_said_to_be_sound(home: Path) -> None:
     done = run(home, "verify")
     assert done.exit_code == 0, done.output
     assert "4 lines, 3 requests, 1 open within their lease, 0.001234567 USD: sound" in done.output
+    assert done.stderr == "", "no terminal, no progress: a cron job mails what stands there"
 
 
 def test_an_empty_ledger_is_called_empty_and_not_sound(home: Path) -> None:

@@ -57,6 +57,7 @@ def test_each_prompt_gets_a_line_with_the_policys_models_and_every_origins_name(
     )
     done = CliRunner().invoke(app, ["score", path])
     assert done.exit_code == EXIT_OK, done.stderr
+    assert done.stderr == ""
     rows = rows_of(done.stdout)
     assert [row["prompt_id"] for row in rows] == ["a", 7]
     for row in rows:
