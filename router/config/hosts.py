@@ -56,9 +56,12 @@ def wire_of(provider_model: str) -> Wire:
 
 
 def key_of(model: PolicyModel, env: Mapping[str, str]) -> str | None:
-    """The provider's key from the environment, by the policy's variable or by its usual names; None without one."""
+    """The provider's key from the environment, by the policy's variable or by its usual names; None without one.
+
+    Blanks around it are no part of it: files that secrets are mounted from end in a line break.
+    """
     names = (model.api_key_env,) if model.api_key_env else host_of(model.provider_model).key_names
-    return next((env[name] for name in names if env.get(name)), None)
+    return next(filter(None, (env.get(name, "").strip() for name in names)), None)
 
 
 def deployments_of(

@@ -97,7 +97,7 @@ def load_settings(
         policy_path=policy_path_of(policy or env.get("TOLLGATE_POLICY") or "default"),
         home=home_path,
         ledger_url=ledger_url,
-        admin_key=env.get("TOLLGATE_ADMIN_KEY") or None,
+        admin_key=env.get("TOLLGATE_ADMIN_KEY", "").strip() or None,
         must_simulate=_flag_of("TOLLGATE_SIMULATE", env) if must_simulate is None else must_simulate,
         simulator_seed=_seed_of(env.get("TOLLGATE_SIMULATOR_SEED")),
         log_level=_level_of(env.get("TOLLGATE_LOG_LEVEL")),

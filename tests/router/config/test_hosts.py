@@ -40,6 +40,13 @@ def test_the_first_of_a_providers_variables_wins_and_an_empty_one_is_none() -> N
     assert "opus" not in found
 
 
+def test_blanks_around_a_key_are_no_part_of_it_and_blanks_alone_are_none() -> None:
+    env = {"ANTHROPIC_API_KEY": " sk-1\r\n", "GEMINI_API_KEY": " \n", "GOOGLE_API_KEY": "g"}
+    found = deployments_of(POLICY, env, None)
+    assert (found["opus"].api_key, found["flash"].api_key) == ("sk-1", "g")
+    assert not has_any_key(policy_of(OPUS), {"ANTHROPIC_API_KEY": "\n"})
+
+
 def test_the_policys_variable_and_address_win() -> None:
     mine = replace(OPUS, api_key_env="MY_KEY", api_base="http://proxy/anthropic/")
     env = {"ANTHROPIC_API_KEY": "theirs", "MY_KEY": "mine"}

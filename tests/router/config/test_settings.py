@@ -92,6 +92,11 @@ def test_secrets_are_not_in_the_text_of_settings() -> None:
     assert "secret-word" not in repr(settings)
 
 
+@pytest.mark.parametrize(("value", "key"), [("secret\n", "secret"), (" \n", None), ("", None)])
+def test_an_admin_key_ends_where_its_line_ends(value: str, key: str | None) -> None:
+    assert load_settings({"TOLLGATE_ADMIN_KEY": value}).admin_key == key
+
+
 def test_a_bare_word_is_a_shipped_policy_unless_a_file_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
