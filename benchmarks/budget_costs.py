@@ -116,8 +116,8 @@ async def _spent_nothing(accounts: Sequence[str]) -> Mapping[str, Spend]:  # noq
     return {}
 
 
-async def _nothing() -> tuple[tuple[()], tuple[()]]:
-    return (), ()
+async def _nothing(reserved: Sequence[str]) -> tuple[tuple[()], tuple[()], tuple[()]]:  # noqa: ARG001  # none of it
+    return (), (), ()
 
 
 def _leased(store: Callable[[ExitStack], Priced]) -> Callable[[ExitStack], Priced]:

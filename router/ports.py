@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         RequestTotals,
         Settlement,
         Spend,
+        Standing,
         TripQuery,
     )
     from router.policy import PolicyModel, Upstream
@@ -146,10 +147,11 @@ class Ledger(Protocol):
         """
         ...
 
-    async def standing(self) -> tuple[Mapping[str, Spend], tuple[OpenHold, ...]]:
+    async def standing(self, reserved: Sequence[str] = ()) -> Standing:
         """What every budget account was charged, and every attempt that is held under one and still open; one moment.
 
-        It is what a store of budgets that lost its memory is told.
+        It is what a store of budgets that lost its memory is told, with those of what it has ``reserved`` that have
+        been settled.
         """
         ...
 
@@ -241,12 +243,14 @@ class BudgetStore(Protocol):
         """The claims' accounts in the window that is now, in the claims' order."""
         ...
 
-    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold]) -> None:
+    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold], closed: Sequence[str] = ()) -> None:
         """Bring accounts up to what the ledger says, after the store lost its memory and before it grants again.
 
         Safe to repeat and from several gateways at once, since it never lowers what is there: settled money becomes at
         least the balance's, and a hold that the store does not know is held, once, under its own id and lease, so that
-        settle, void and expire end it. A balance's ``held_nanousd`` is not read: it is the sum of its holds.
+        settle, void and expire end it. A balance's ``held_nanousd`` is not read: it is the sum of its holds. What the
+        balances hold of ``closed`` reservations is not charged again: one that is open here goes back, and whatever is
+        told of any of them later changes nothing.
         """
         ...
 

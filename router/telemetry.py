@@ -20,7 +20,7 @@ import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from router.budgets import is_chain
+from router.budgets import is_aside
 from router.clock import iso_of
 from router.guards import trip_fields
 from router.money import usd_of
@@ -129,7 +129,7 @@ def request_fields_of(
             "model": intent.model,
             "vendor": intent.vendor,
             "outcome": settlement.outcome,
-            "budgets": list(dict.fromkeys(each.split("/", 1)[0] for each in intent.accounts if not is_chain(each))),
+            "budgets": list(dict.fromkeys(each.split("/", 1)[0] for each in intent.accounts if not is_aside(each))),
             "error_code": settlement.error_code,
             "attempts": intent.attempt,
             "is_streamed": subject.is_streamed,

@@ -15,7 +15,7 @@ from router.budgets.terms import (
     OpenHold,
     WhenExhausted,
     Window,
-    is_chain,
+    is_aside,
 )
 
 __all__ = [
@@ -31,5 +31,5 @@ __all__ = [
     "OpenHold",
     "WhenExhausted",
     "Window",
-    "is_chain",
+    "is_aside",
 ]

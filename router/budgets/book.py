@@ -97,9 +97,11 @@ class Book:
         """The claims' accounts in the window that is now, in the claims' order."""
         return tuple(self._state.balance(term.account) for term in terms_of(claims, self._time(now_ms)))
 
-    def rebuild(self, now_ms: int, balances: Sequence[Balance], holds: Sequence[OpenHold]) -> None:
-        """Bring accounts up to what the ledger says; never lowers what is there."""
-        self._state.rebuild(self._time(now_ms), balances, holds)
+    def rebuild(
+        self, now_ms: int, balances: Sequence[Balance], holds: Sequence[OpenHold], closed: Sequence[str] = ()
+    ) -> None:
+        """Bring accounts up to what the ledger says; never lowers what is there, but for what is ``closed``."""
+        self._state.rebuild(self._time(now_ms), balances, holds, closed)
         self._follow()
 
     def balance(self, account: str) -> Balance:

@@ -14,8 +14,11 @@ BudgetScope: TypeAlias = Literal["all", "team", "project", "key", "session", "li
 WhenExhausted: TypeAlias = Literal["reject", "downgrade", "queue"]
 NOBODY = ""
 ENDLESS_MS = 2**53
-# No budget's name begins so. What leased calls cost a gateway stands in the ledger under accounts of its own.
+# No budget's name begins so: what the ledger sums beside budgets, for stores of budgets to know it again. What leased
+# calls cost a gateway has an account for each chain of leases, and a call that passed without the store has its own.
+ASIDE = "~"
 CHAIN_PREFIX = "~lease/"
+ALLOWED_PREFIX = "~allow/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +133,19 @@ class Balance(NamedTuple):
     held_nanousd: int
 
 
-def is_chain(account: str) -> bool:
-    """Whether it is the account of a chain of leases (`router.stores.budgets.stranded`), and no budget's."""
-    return account.startswith(CHAIN_PREFIX)
+def is_aside(account: str) -> bool:
+    """Whether it is the account of a chain of leases, or of a call that was allowed, and no budget's."""
+    return account.startswith(ASIDE)
+
+
+def allowed_account(reservation_id: str, time_ms: int) -> str:
+    """Where the ledger sums what a call cost that passed without the store."""
+    return f"{ALLOWED_PREFIX}{time_ms}/{reservation_id}"
+
+
+def allowed_id(account: str) -> str | None:
+    """The reservation whose account it is; None where it is no allowed call's."""
+    return account.split("/", 2)[2] if account.startswith(ALLOWED_PREFIX) else None
 
 
 class Expired(NamedTuple):

@@ -189,8 +189,20 @@ class Transitions:
         self._close(now_ms, reservation_id, known.held_nanousd, "expired")
         return Expired(reservation_id, known.held_nanousd)
 
-    def rebuild(self, now_ms: int, balances: Iterable[Balance], holds: Iterable[OpenHold]) -> None:
-        """Raise settled money to what the balances say, and hold what is not known to be held."""
+    def rebuild(
+        self, now_ms: int, balances: Iterable[Balance], holds: Iterable[OpenHold], closed: Iterable[str] = ()
+    ) -> None:
+        """Raise settled money to what the balances say, and hold what is not known to be held.
+
+        What the balances hold of the ``closed`` is not charged again: neither by what is held here, nor by their lease,
+        nor by who tells it later.
+        """
+        for name in closed:
+            if name not in self.reservations:
+                grant = Grant(name, 0, (), None)
+                self.reservations[name] = Reservation((), (), grant, 0, now_ms, "voided", closed_ms=now_ms)
+                self.changed_reservations.add(name)
+            self._close(now_ms, name, 0, "voided")
         for balance in balances:
             if self.balance(balance.account).settled_nanousd < balance.settled_nanousd:
                 self._touched(balance.account, now_ms).settled_nanousd = balance.settled_nanousd

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from router.budgets import OpenHold
     from router.decision import CostRange
     from router.tokens import TokenUsage
 
@@ -265,6 +266,18 @@ class Spend(NamedTuple):
 
     settled_nanousd: int
     open_nanousd: int
+
+
+class Standing(NamedTuple):
+    """What the ledger says of all budget accounts at one moment, and of the reservations that it was asked about.
+
+    ``settled`` are the ids of those that the sums hold at their cost; one that the ledger does not know is not among
+    them.
+    """
+
+    spends: Mapping[str, Spend]
+    holds: tuple[OpenHold, ...]
+    settled: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from router.budgets import OpenHold
-from router.ledger import ContextUse, Feedback, Folio, GuardTrip, Intent, RequestTotals, Spend
+from router.ledger import ContextUse, Feedback, Folio, GuardTrip, Intent, RequestTotals, Spend, Standing
 from router.stores.encoding import encode_line
 from router.stores.grouping import dearest_of, group_value_of, in_order, require_groups
 
@@ -80,15 +80,21 @@ class MemoryLedger:
                     found[account] = Spend(settled + attempt.charged_nanousd, still_open + hold)
         return found if accounts is None else {each: found[each] for each in accounts if each in found}
 
-    async def standing(self) -> tuple[Mapping[str, Spend], tuple[OpenHold, ...]]:
-        """What was charged, and what is open."""
+    async def standing(self, reserved: Sequence[str] = ()) -> Standing:
+        """What was charged, what is open, and what of it is settled."""
         holds = [
             OpenHold(f"{decision_id}-{attempt.number}", attempt.hold_nanousd, attempt.accounts, lease_ms)
             for decision_id, folio in self._folios.items()
             for attempt in folio.attempts.values()
             if attempt.is_open and attempt.accounts and (lease_ms := attempt.lease_expires_ms) is not None
         ]
-        return await self.spend(), tuple(holds)
+        settled = (
+            f"{decision_id}-{attempt.number}"
+            for decision_id, folio in self._folios.items()
+            for attempt in folio.attempts.values()
+            if attempt.settlement is not None
+        )
+        return Standing(await self.spend(), tuple(holds), frozenset(settled).intersection(reserved))
 
     async def spenders(self, prefix: str, *, most: int) -> Mapping[str, Spend]:
         """The accounts whose id begins so, those with the most money only."""

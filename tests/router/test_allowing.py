@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.budgets import Balance, Claim, Denial, Grant, Window
+from router.budgets.terms import allowed_account
 from router.errors import BudgetStoreUnavailableError
 from router.stores.budgets.allowing import AllowingBudgets
 from router.stores.budgets.memory import MemoryBudgets
@@ -88,7 +89,8 @@ async def test_calls_pass_up_to_the_sum_and_are_charged_when_the_store_is_back()
     site.shared.is_away = True
     first = await site.hold("a-1", 30)
     assert isinstance(first, Grant)
-    assert (first.held_nanousd, first.accounts, first.headroom_nanousd) == (30, (CLAIM.account(DAY),), None)
+    accounts = (CLAIM.account(DAY), allowed_account("a-1", START_MS))
+    assert (first.held_nanousd, first.accounts, first.headroom_nanousd) == (30, accounts, None)
     assert await site.hold("a-1", 30) == first, "asked again it has its old answer"
     second = await site.hold("b-1", 30)
     assert isinstance(second, Grant)

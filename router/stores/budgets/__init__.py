@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from router.budgets import Balance, is_chain
+from router.budgets import Balance, is_aside
+from router.budgets.terms import allowed_id
 from router.budgets.transitions import end_of
 from router.errors import BudgetStoreUnavailableError, ConfigError
 from router.stores import CLOCK, HOME, KNOWN, POSTGRES_SCHEMES, sqlite_path_of
 from router.stores.budgets.memory import MemoryBudgets
+from router.stores.budgets.stranded import slice_named
 from router.stores.postgres_place import unreachable
 
 if TYPE_CHECKING:
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 
     from router.budgets import OpenHold
     from router.clock import Clock
+    from router.ledger import Standing
     from router.ports import BudgetStore, Ledger
+
+    Known: TypeAlias = tuple[Sequence[Balance], Sequence[OpenHold], Sequence[str]]
 
 log = logging.getLogger("tollgate")
 
@@ -54,18 +59,8 @@ async def open_budget_store(
     from router.stores.budgets.redis import RedisBudgets  # noqa: PLC0415
     from router.stores.redis import Server  # noqa: PLC0415
 
-    async def known() -> tuple[Sequence[Balance], Sequence[OpenHold]]:
-        spends, holds = await ledger.standing()
-        now_ms = clock.now_ms()
-        balances = [
-            Balance(name, spend.settled_nanousd, 0)
-            for name, spend in spends.items()
-            if end_of(name) > now_ms and not is_chain(name)
-        ]
-        of_budgets = [
-            each._replace(accounts=tuple(name for name in each.accounts if not is_chain(name))) for each in holds
-        ]
-        return balances, of_budgets
+    async def known(reserved: Sequence[str]) -> Known:
+        return known_of(await ledger.standing(reserved), reserved, clock.now_ms())
 
     server = Server(redis_url)
     store = RedisBudgets(server, known=known)
@@ -78,6 +73,33 @@ async def open_budget_store(
         await store.aclose()
         raise
     return store
+
+
+def known_of(standing: Standing, reserved: Sequence[str], now_ms: int) -> Known:
+    """What a Redis that lost its memory is told, of which it may still have ``reserved`` some.
+
+    Closed is what the sums hold already: what was settled meanwhile; what passed without the store, which its gateway
+    is going to tell; and the slices of leases whose calls the ledger knows, since it tells those one by one.
+    """
+    spends, closed = standing.spends, list(standing.settled)
+    for name in reserved:
+        found = slice_named(name)
+        if found is not None and found.account in spends:
+            closed.append(name)
+    balances: list[Balance] = []
+    for account, spend in spends.items():
+        if end_of(account) <= now_ms:
+            continue
+        allowed = allowed_id(account)
+        if allowed is not None and not spend.open_nanousd:
+            closed.append(allowed)
+        if not is_aside(account):
+            balances.append(Balance(account, spend.settled_nanousd, 0))
+    holds = [
+        each._replace(accounts=tuple(account for account in each.accounts if not is_aside(account)))
+        for each in standing.holds
+    ]
+    return balances, holds, closed
 
 
 async def _open_sqlite(path: Path, clock: Clock) -> BudgetStore:

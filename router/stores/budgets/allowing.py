@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from router.budgets import Grant
+from router.budgets.terms import allowed_account
 from router.budgets.transitions import terms_of
 from router.errors import BudgetStoreUnavailableError
 from router.money import usd_of
@@ -122,9 +123,9 @@ class AllowingBudgets:
         """As the store has them."""
         return await self._store.balances(claims)
 
-    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold]) -> None:
+    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold], closed: Sequence[str] = ()) -> None:
         """As the store does it."""
-        await self._store.rebuild(balances, holds)
+        await self._store.rebuild(balances, holds, closed)
 
     async def aclose(self) -> None:
         """Tell what can still be told."""
@@ -138,8 +139,10 @@ class AllowingBudgets:
         return max(0, (self._allowance() or 0) - sum(each.out_nanousd for each in self._allowed.values()))
 
     def _grant(self, reservation_id: str, known: Allowed) -> Grant:
-        accounts = dict.fromkeys(term.account for term in terms_of(known.claims, self._clock.now_ms()))
-        return Grant(reservation_id, known.held_nanousd, tuple(accounts), None)
+        now_ms = self._clock.now_ms()
+        accounts = dict.fromkeys(term.account for term in terms_of(known.claims, now_ms))
+        # By its own account the ledger knows it again, should it be the one to tell a store that lost its memory.
+        return Grant(reservation_id, known.held_nanousd, (*accounts, allowed_account(reservation_id, now_ms)), None)
 
     def _ended(self, reservation_id: str, actual_nanousd: int) -> bool:
         known = self._allowed.get(reservation_id)

@@ -187,9 +187,9 @@ class LeasedBudgets:
             for each in found
         )
 
-    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold]) -> None:
+    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold], closed: Sequence[str] = ()) -> None:
         """As the store does it."""
-        await self._store.rebuild(balances, holds)
+        await self._store.rebuild(balances, holds, closed)
 
     async def aclose(self) -> None:
         """Give every slice back at what was spent of it and what is still held in it, then let go."""

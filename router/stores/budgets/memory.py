@@ -56,9 +56,9 @@ class MemoryBudgets:
         """The claims' accounts in the window that is now."""
         return self.book.balances(self._clock.now_ms(), claims)
 
-    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold]) -> None:
+    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold], closed: Sequence[str] = ()) -> None:
         """Bring accounts up to what the ledger says."""
-        self.book.rebuild(self._clock.now_ms(), balances, holds)
+        self.book.rebuild(self._clock.now_ms(), balances, holds, closed)
 
     async def aclose(self) -> None:
         """Nothing to let go of."""

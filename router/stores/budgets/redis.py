@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from router.stores.redis import Server
 
     Word: TypeAlias = bytes | str | int
-    Known: TypeAlias = tuple[Sequence[Balance], Sequence[OpenHold]]
+    Known: TypeAlias = tuple[Sequence[Balance], Sequence[OpenHold], Sequence[str]]
 
 PREFIX = "tollgate:{budgets}:"
 EXPIRED_AT_ONCE = 500
@@ -52,13 +52,16 @@ def script_of(name: str) -> str:
 
 
 class RedisBudgets:
-    """Implements router.ports.BudgetStore. ``known`` reads from the ledger what a Redis without memory is told."""
+    """Implements router.ports.BudgetStore. ``known`` reads from the ledger what a Redis without memory is told.
+
+    It is given the reservations that Redis still has open, and returns balances, holds, and what of it is closed.
+    """
 
     def __init__(
         self,
         server: Server,
         *,
-        known: Callable[[], Awaitable[Known]],
+        known: Callable[[Sequence[str]], Awaitable[Known]],
         clock: Clock | None = None,
         prefix: str = PREFIX,
         settling_s: float = SETTLING_S,
@@ -133,13 +136,15 @@ class RedisBudgets:
             for account, settled, held in zip(values, values, values, strict=True)
         )
 
-    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold]) -> None:
-        """Bring accounts up to what the ledger says; never lowers what is there. Grants again when it returns."""
+    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold], closed: Sequence[str] = ()) -> None:
+        """Bring accounts up to what the ledger says. Grants again when it returns."""
+        for names in _batches(closed):
+            await self._run("rebuild", _told_of((), (), names))
         for some in _batches(balances):
-            await self._run("rebuild", _told_of(some, ()))
+            await self._run("rebuild", _told_of(some, (), ()))
         for others in _batches(holds):
-            await self._run("rebuild", _told_of((), others))
-        await self._run("rebuild", (*_told_of((), ()), 1))
+            await self._run("rebuild", _told_of((), others, ()))
+        await self._run("rebuild", (*_told_of((), (), ()), 1))
 
     async def aclose(self) -> None:
         """Let go of the connections."""
@@ -180,8 +185,10 @@ class RedisBudgets:
                     return
             log.warning("redis lost its memory", extra={"fields": {"redis": self._server.where}})
             await asyncio.sleep(self._settling_s)
-            balances, holds = await self._known()
-            await self.rebuild(balances, holds)
+            # What its file brought back may have been settled since: the ledger is asked about it too.
+            found: list[Any] = await client.zrange(f"{self._prefix}leases", 0, -1)
+            balances, holds, closed = await self._known([name.decode() for name in found])
+            await self.rebuild(balances, holds, closed)
             fields = {"redis": self._server.where, "accounts": len(balances), "holds": len(holds)}
             log.warning("redis told what the ledger knows", extra={"fields": fields})
             await client.delete(lock)
@@ -189,8 +196,8 @@ class RedisBudgets:
             log.warning("redis not told yet", extra={"fields": {"error": type(error).__name__}})
 
 
-def _told_of(balances: Sequence[Balance], holds: Sequence[OpenHold]) -> list[Word]:
-    found: list[Word] = [len(balances), len(holds)]
+def _told_of(balances: Sequence[Balance], holds: Sequence[OpenHold], closed: Sequence[str]) -> list[Word]:
+    found: list[Word] = [len(balances), len(holds), len(closed), *closed]
     for each in balances:
         found += [_text(each.account), each.settled_nanousd, end_of(each.account)]
     for hold in holds:

@@ -1,6 +1,16 @@
--- ARGV[4..5]: how many balances and holds; then account, settled, end for each balance, and id, held, lease, the number
--- of its accounts and, for each of them, account and end for each hold. "1" last sets the marker: the store grants again.
-local at = 6
+-- ARGV[4..6]: how many balances, holds and closed reservations; then the ids of these, account, settled, end for each
+-- balance, and id, held, lease, the number of its accounts and, for each of them, account and end for each hold. "1" last
+-- sets the marker: the store grants again.
+local at = 7
+for _ = 1, tonumber(ARGV[6]) do
+  local r = load_reservation(ARGV[at])
+  if not r then
+    r = {id = ARGV[at], state = "open", held = ZERO, charged = ZERO, lease = now_ms, terms = {}, accounts = {}}
+    r.grant = cjson.encode({"0", "", "[]", "[]"})
+  end
+  close(r, ZERO, "voided")
+  at = at + 1
+end
 for _ = 1, tonumber(ARGV[4]) do
   local account = load_account(ARGV[at])
   if less(account.settled, amount(ARGV[at + 1])) then

@@ -93,9 +93,9 @@ class SqlBudgets:
         found: tuple[Balance, ...] = await self._ask(Command("balances", claims=claims))
         return found
 
-    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold]) -> None:
+    async def rebuild(self, balances: Sequence[Balance], holds: Sequence[OpenHold], closed: Sequence[str] = ()) -> None:
         """Bring accounts up to what the ledger says, in one transaction."""
-        await self._ask(Command("rebuild", balances=balances, holds=holds))
+        await self._ask(Command("rebuild", balances=balances, holds=holds, closed=closed))
 
     async def aclose(self) -> None:
         """Carry out what is queued and let go."""

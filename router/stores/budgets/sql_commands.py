@@ -34,6 +34,7 @@ class Command:
     lease_ms: int = 0
     balances: Sequence[Balance] = ()
     holds: Sequence[OpenHold] = ()
+    closed: Sequence[str] = ()
     waiter: asyncio.Future[Any] | None = None
     answer: Any = None
 
@@ -67,7 +68,9 @@ def gathered(queue: list[Command]) -> list[Command]:
 def reservations_of(commands: Iterable[Command]) -> list[str]:
     """The reservations that the commands are about, each once, in the order that rows are locked in."""
     found = {command.reservation_id for command in commands if command.reservation_id}
-    found.update(hold.reservation_id for command in commands for hold in command.holds)
+    for command in commands:
+        found.update(hold.reservation_id for hold in command.holds)
+        found.update(command.closed)
     return sorted(found)
 
 
@@ -107,7 +110,7 @@ def apply(command: Command, state: Transitions, now_ms: int) -> None:
         case "balances":
             command.answer = tuple(state.balance(term.account) for term in terms_of(command.claims, now_ms))
         case "rebuild":
-            state.rebuild(now_ms, command.balances, command.holds)
+            state.rebuild(now_ms, command.balances, command.holds, command.closed)
         case "expire":
             due = sorted(state.reservations, key=lambda each: state.reservations[each].lease_expires_ms)
             expired = [state.expire(now_ms, each) for each in due]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from router.budgets import OpenHold
 from router.errors import LedgerUnavailableError
-from router.ledger import ContextUse, GuardTrip, Intent, RequestTotals, Spend
+from router.ledger import ContextUse, GuardTrip, Intent, RequestTotals, Spend, Standing
 from router.stores.encoding import decode_line, encode_line
 from router.stores.grouping import COLUMN_OF_GROUP, MOMENTS, TAG_PREFIX, in_order, require_groups
 from router.stores.sql.labelled import labelled_in, rules_matched_by
 from router.stores.sql.posting import Entry
+from router.stores.sql.reads import settled_among
 from router.stores.sql.statements import (
     DUE_MAX,
     GET_CONTEXTS,
@@ -238,19 +239,21 @@ class SqlLedger:
                 rows += await self.reads.fetch(f"{GET_SPEND} WHERE account IN ({marks})", *some)
         return {account: Spend(settled, still_open) for account, settled, still_open in rows}
 
-    async def standing(self) -> tuple[Mapping[str, Spend], tuple[OpenHold, ...]]:
-        """What was charged, and what is open, at one moment."""
+    async def standing(self, reserved: Sequence[str] = ()) -> Standing:
+        """What was charged, what is open, and what of it is settled, at one moment."""
         await self._caught_up()
         async with self.reads.snapshot() as moment:
             spends = await moment.fetch(GET_SPEND)
             payloads = await moment.fetch(GET_OPEN)
+            settled = await settled_among(moment, reserved)
         holds: list[OpenHold] = []
         for (payload,) in payloads:
             intent = _decoded("intent", payload)
             if isinstance(intent, Intent) and intent.accounts:
                 name = f"{intent.subject.decision_id}-{intent.attempt}"
                 holds.append(OpenHold(name, intent.hold_nanousd, intent.accounts, intent.lease_expires_ms))
-        return {account: Spend(settled, still_open) for account, settled, still_open in spends}, tuple(holds)
+        sums = {account: Spend(charged, still_open) for account, charged, still_open in spends}
+        return Standing(sums, tuple(holds), settled)
 
     async def spenders(self, prefix: str, *, most: int) -> Mapping[str, Spend]:
         """The accounts whose id begins so, those with the most money only."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READERS = 2
+DECISIONS_AT_ONCE = 500
 POSTGRES_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
@@ -150,3 +151,18 @@ async def _fetch(source: Any, statement: str, values: Sequence[object]) -> list[
 def unreadable(error: BaseException) -> LedgerUnavailableError:
     """What a failed read is called; the database's own text may quote values, so only its kind is told."""
     return LedgerUnavailableError(f"the ledger cannot be read: PostgreSQL: {type(error).__name__}")
+
+
+async def settled_among(reads: Reads, reservations: Sequence[str]) -> frozenset[str]:
+    """Those of the reservations (``decision-attempt``) whose attempts have been settled."""
+    found: set[str] = set()
+    decisions = list(dict.fromkeys(name.rpartition("-")[0] for name in reservations))
+    for start in range(0, len(decisions), DECISIONS_AT_ONCE):
+        some = decisions[start : start + DECISIONS_AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        rows = await reads.fetch(
+            f"SELECT decision_id, attempt FROM ledger_lines WHERE decision_id IN ({marks}) AND kind = 'settlement'",  # noqa: S608
+            *some,
+        )
+        found.update(f"{decision_id}-{attempt}" for decision_id, attempt in rows)
+    return frozenset(found.intersection(reservations))

@@ -17,7 +17,7 @@ from router.stores.redis import Server
 from tests.lines import START_MS, StillClock
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     import pytest
@@ -58,9 +58,9 @@ async def ids_expired(store: BudgetStore) -> tuple[str, ...]:
     return tuple(each.reservation_id for each in await store.expire())
 
 
-async def nothing() -> tuple[tuple[()], tuple[()]]:
+async def nothing(reserved: Sequence[str]) -> tuple[tuple[()], tuple[()], tuple[()]]:
     """What a ledger without lines knows."""
-    return (), ()
+    return (), (), ()
 
 
 def _redis(request: pytest.FixtureRequest, folder: Path, clock: StillClock) -> Stand:

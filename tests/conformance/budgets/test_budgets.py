@@ -414,6 +414,35 @@ async def test_a_rebuild_never_lowers_what_is_there(store: BudgetStore, other: B
     assert await stands(store, claim) == [(35, 20)]
 
 
+@pytest.mark.parametrize("became", ["unknown", "open", "expired", "settled"])
+async def test_what_a_rebuild_charged_is_charged_once_whatever_the_store_kept_of_it(
+    store: BudgetStore, other: BudgetStore, clock: StillClock, became: str
+) -> None:
+    """A store that kept its file, or was told late, must not charge again what stands in the ledger's sums."""
+    claim = claim_of(100)
+    account = claim.account(windows_of(DAY_MS)[1])
+    if became != "unknown":
+        await held(store, "a-1", claim, most=60)
+    if became == "expired":
+        clock.time_ms += LEASE_MS
+        assert await ids_expired(store) == ("a-1",)
+    if became == "settled":
+        await store.settle("a-1", 25)
+    await held(store, "b-1", claim, most=10)
+    for _ in range(2):
+        await other.rebuild([Balance(account, 25, 0)], [], ["a-1"])
+        assert await stands(store, claim) == [(25, 10)]
+    await store.settle("a-1", 25)
+    await store.void("a-1")
+    again = await store.reserve("a-1", (claim,), least_nanousd=25, most_nanousd=30, lease_ms=LEASE_MS)
+    assert isinstance(again, Grant), "who tells it late has an answer"
+    await store.settle("a-1", 25)
+    clock.time_ms += LEASE_MS
+    assert "a-1" not in await ids_expired(store)
+    await store.settle("b-1", 1)
+    assert await stands(store, claim) == [(26, 0)]
+
+
 async def test_another_gateway_goes_on_where_one_was_lost(keeping_stand: Stand, clock: StillClock) -> None:
     claim, first = claim_of(300), await keeping_stand.open()
     await held(first, "a-1", claim)

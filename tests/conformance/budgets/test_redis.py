@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,21 +15,28 @@ from redis import Redis
 
 from benchmarks.redis_server import RedisServer
 from router.budgets import Balance, Claim, Denial, Grant, OpenHold
-from router.budgets.terms import CHAIN_PREFIX
+from router.budgets.terms import ASIDE
+from router.clock import SystemClock
 from router.errors import BudgetStoreUnavailableError, ConfigError
 from router.money import AMOUNT_NANOUSD_MAX
+from router.stores import open_ledger
 from router.stores.budgets import open_budget_store
+from router.stores.budgets.allowing import AllowingBudgets
+from router.stores.budgets.leased import LeasedBudgets
 from router.stores.budgets.memory import MemoryBudgets
 from router.stores.budgets.redis import RedisBudgets
 from router.stores.budgets.stranded import SliceName
 from router.stores.memory import MemoryLedger
 from router.stores.redis import ANSWER_S, CONNECT_S, Server
 from tests.conformance.budgets.stands import ENDLESS, LEASE_MS, claim_of, ids_expired, nothing
-from tests.lines import START_MS, StillClock, intent_line
+from tests.lines import START_MS, StillClock, intent_line, settlement_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
+
+    from router.ports import BudgetStore, Ledger
+    from router.stores.budgets import Known
 
 BOUND_S = CONNECT_S + ANSWER_S + 2.0
 
@@ -49,12 +56,15 @@ class Book:
     def __init__(self) -> None:
         self.balances: list[Balance] = []
         self.holds: list[OpenHold] = []
+        self.closed: list[str] = []
         self.asked = 0
+        self.reserved: list[str] = []
 
-    async def __call__(self) -> tuple[Sequence[Balance], Sequence[OpenHold]]:
+    async def __call__(self, reserved: Sequence[str]) -> Known:
         self.asked += 1
+        self.reserved = sorted(reserved)
         await asyncio.sleep(0.05)
-        return self.balances, self.holds
+        return self.balances, self.holds, self.closed
 
 
 def store_of(url: str, known: Any = nothing, **changes: Any) -> RedisBudgets:
@@ -132,6 +142,7 @@ async def test_killed_and_started_again_it_is_told_again_although_its_file_is_wh
     assert book.asked == 2
     assert isinstance(found, Grant)
     assert found.held_nanousd == 40, "the file was whole: what it held is held"
+    assert book.reserved == ["a-1"], "the ledger was asked whether it has ended meanwhile"
 
 
 async def test_started_again_without_its_file_it_knows_what_the_ledger_does(
@@ -277,5 +288,117 @@ async def test_what_leases_cost_is_an_account_of_the_ledgers_and_no_budgets(
     assert (settled, reserved) == (0, 30)
     names = Redis.from_url(server.url).keys("*")
     assert any(b"d1-1" in name for name in names)
-    assert not any(CHAIN_PREFIX.encode() in name for name in names)
+    assert not any(ASIDE.encode() in name for name in names)
     await store.aclose()
+
+
+# --- told again, nothing is charged twice -----------------------------------------------------------------------------
+
+
+class Site:
+    """A gateway's budgets as they are composed, over a Redis of its own and the ledger that tells it again."""
+
+    def __init__(self, server: RedisServer, ledger: Ledger, shared: BudgetStore, share: float) -> None:
+        self.server, self.ledger, self.shared = server, ledger, shared
+        self.claim = Claim("company", "", 1_000, True, (ENDLESS,))
+        leased = LeasedBudgets(shared, SystemClock(), lambda: share, ledger.spend)
+        self.store = AllowingBudgets(leased, lambda: 500, Unheard(), SystemClock())
+
+    async def begin(self, name: str) -> None:
+        """A call that is held, or allowed, and whose intent is in the ledger."""
+        answer = await self.store.reserve(
+            f"{name}-1", (self.claim,), least_nanousd=1, most_nanousd=20, lease_ms=600_000
+        )
+        assert isinstance(answer, Grant)
+        time_ms = SystemClock().now_ms()
+        hold = answer.held_nanousd
+        await self.ledger.append(intent_line(name, time_ms=time_ms, accounts=answer.accounts, hold_nanousd=hold))
+
+    async def write_end(self, name: str, cost: int) -> None:
+        """The call has ended, as the ledger has it."""
+        self.ledger.append_later(settlement_line(name, time_ms=SystemClock().now_ms(), cost_nanousd=cost))
+        await self.ledger.spend()
+
+    async def until(self, ask: Callable[[], Awaitable[Any]]) -> None:
+        """Ask until the store answers."""
+        async with asyncio.timeout(20):
+            while True:
+                with suppress(BudgetStoreUnavailableError):
+                    await ask()
+                    return
+                await asyncio.sleep(0.05)
+
+    async def stands(self) -> tuple[int, int]:
+        ((_, settled, reserved),) = await self.shared.balances([self.claim])
+        return settled, reserved
+
+
+class Unheard:
+    """Told what outages let pass, and deaf to it."""
+
+    def budget_store_away(self, *, is_away: bool) -> None: ...
+
+    def budget_allowed(self, nanousd: int) -> None: ...
+
+
+@asynccontextmanager
+async def site_of(server: RedisServer, folder: Path, share: float) -> AsyncIterator[Site]:
+    ledger = await open_ledger(None, home=folder)
+    shared = await open_budget_store(server.url, None, ledger, home=folder)
+    site = Site(server, ledger, shared, share)
+    try:
+        await site.until(site.stands)
+        yield site
+    finally:
+        await site.store.aclose()
+        await ledger.aclose()
+
+
+@pytest.mark.parametrize("keeps_file", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.2])
+async def test_calls_that_end_while_redis_is_away_are_charged_once(
+    server: RedisServer, tmp_path: Path, share: float, *, keeps_file: bool
+) -> None:
+    """Held before, and settled in the ledger before Redis is told: its own hold and the sum are the same money."""
+    async with site_of(server, tmp_path, share) as site:
+        for number in range(8):
+            await site.begin(f"d{number}")
+        for number in range(3):
+            await site.write_end(f"d{number}", 10)
+            await site.store.settle(f"d{number}-1", 10)
+        if share == 0.0:
+            await site.until(site.store.expire)
+            assert await site.stands() == (30, 100)
+        server.kill()
+        if not keeps_file:
+            for path in server.folder.glob("*.aof"):
+                path.unlink()
+        for number in range(3, 7):
+            await site.write_end(f"d{number}", 10)
+        server.start()
+        await site.until(site.stands)
+        for number in range(3, 7):
+            await site.until(lambda number=number: site.store.settle(f"d{number}-1", 10))  # type: ignore[misc]
+        await site.write_end("d7", 10)
+        await site.until(lambda: site.store.settle("d7-1", 10))
+        async with asyncio.timeout(20):
+            while await site.stands() != (80, 0):
+                await asyncio.sleep(0.1)
+                assert (await site.stands())[0] <= 80
+
+
+async def test_a_call_that_passed_while_redis_was_away_is_charged_once(server: RedisServer, tmp_path: Path) -> None:
+    """By the ledger, which tells a Redis that lost its memory, or by its gateway: never by both."""
+    async with site_of(server, tmp_path, 0.0) as site:
+        server.kill()
+        for name in ("a", "b"):
+            await site.begin(name)
+        await site.write_end("a", 10)
+        await site.store.settle("a-1", 10)
+        server.start()
+        await site.until(site.stands)
+        assert await site.stands() == (10, 20)
+        await site.write_end("b", 12)
+        await site.store.settle("b-1", 12)
+        await site.until(site.store.expire)
+        assert await site.stands() == (22, 0)

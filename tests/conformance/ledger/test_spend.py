@@ -121,8 +121,10 @@ async def test_what_stands_is_told_at_one_moment_for_a_store_that_lost_its_memor
     await ledger.append(intent_line("c", hold_nanousd=9))
     await ledger.append(intent_line("d", accounts=(TEAM,)), failure_line("d", cost_nanousd=3))
     await ledger.append(intent_line("d", 2, accounts=(TEAM,), hold_nanousd=5))
-    spends, holds = await ledger.standing()
+    spends, holds, settled = await ledger.standing(["a-1", "b-1", "d-1", "d-2", "gone-1", "lease-ab-1-2-0", "odd"])
     assert spends == await ledger.spend()
+    assert settled == {"a-1", "d-1"}, "of what was asked about; what it does not know is not settled"
+    assert (await ledger.standing()).settled == frozenset()
     assert {each.reservation_id: each for each in holds} == {
         "b-1": OpenHold("b-1", 70, (TEAM, "company/0/"), START_MS + LEASE_MS),
         "d-2": OpenHold("d-2", 5, (TEAM,), START_MS + LEASE_MS),
