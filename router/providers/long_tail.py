@@ -27,6 +27,16 @@ if TYPE_CHECKING:
     from router.policy import Upstream
     from router.ports import Call, ReplyStream
 
+# What of a caller's body is litellm's to see. Its arguments are a namespace of its own: `api_base` would send the key
+# elsewhere, `fallbacks` ask and bill another model, `mock_response` answer without a vendor.
+PASSED = frozenset(
+    {
+        *("messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "stop", "n", "user"),
+        *("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed"),
+        *("logit_bias", "logprobs", "top_logprobs", "reasoning_effort", "verbosity"),
+        *("max_tokens", "max_completion_tokens", "stream", "stream_options"),
+    }
+)
 LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 # What litellm calls any break of the connection; it carries the status of a server's fault, but no server spoke.
 BROKEN_CONNECTION = "APIConnectionError"
@@ -127,7 +137,7 @@ class LongTailProvider:
 
 
 async def _ask(call: Call, *, is_streamed: bool) -> Any:  # noqa: ANN401  # litellm's own types
-    body = body_of(call, is_streamed=is_streamed)
+    body = {name: value for name, value in body_of(call, is_streamed=is_streamed).items() if name in PASSED}
     body["model"] = call.deployment.model.provider_model
     if call.deployment.model.api_base:
         body["api_base"] = call.deployment.api_base

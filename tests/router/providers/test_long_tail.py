@@ -56,6 +56,36 @@ async def test_a_whole_answer(sim: Simulator) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("is_streamed", [False, True])
+async def test_a_callers_fields_are_no_arguments_of_litellms(sim: Simulator, *, is_streamed: bool) -> None:
+    """They could send the key elsewhere, ask and bill another model, or answer without a vendor."""
+    async with Simulator(seed=4) as elsewhere:
+        body = {
+            "messages": [user("What is 2 + 2?")],
+            "api_base": elsewhere.openai_url,
+            "base_url": elsewhere.openai_url,
+            "api_key": "theirs",
+            "custom_llm_provider": "openai",
+            "fallbacks": [{"model": "together_ai/dear", "api_base": elsewhere.openai_url, "api_key": "theirs"}],
+            "mock_response": "no vendor was asked",
+            "mock_testing_fallbacks": True,
+            "num_retries": 5,
+            "extra_headers": {"x-client-request-id": "theirs"},
+            "extra_body": {"max_tokens": 100_000},
+        }
+        call = tail_call(sim, body)
+        if is_streamed:
+            stream = await LongTailProvider().open_stream(call)
+            assert [event async for event in stream]
+            await stream.aclose()
+        else:
+            await LongTailProvider().complete(call)
+        assert not elsewhere.openai.bill.lines
+    (line,) = sim.openai.bill.lines
+    assert line.client_request_id == "dec_1-1"
+
+
+@pytest.mark.filterwarnings("ignore")
 async def test_tools(sim: Simulator) -> None:
     body = {"messages": [user("weather in Paris?")], "tools": [WEATHER]}
     reply = await LongTailProvider().complete(tail_call(sim, body))

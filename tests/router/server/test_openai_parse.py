@@ -17,7 +17,7 @@ from router.errors import RequestError
 from router.providers.openai_body import OWN_FIELDS
 from router.server.body import DEPTH_MAX, parse_json_object
 from router.server.openai_messages import IMAGE_BYTES_MAX
-from router.server.openai_parse import KNOWN, parse_chat
+from router.server.openai_parse import KNOWN, UNPRICED, parse_chat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,6 +137,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"n": 0}, "n"),
     ({"n": True}, "n"),
     ({"n": "1"}, "n"),
+    ({"service_tier": "priority"}, "service_tier"),
+    ({"service_tier": "flex"}, "service_tier"),
+    ({"service_tier": ["auto"]}, "service_tier"),
+    ({"modalities": ["text", "audio"]}, "modalities"),
+    *(({name: value}, name) for name in UNPRICED for value in ({}, "x", ["x"])),
     ({"max_tokens": 0}, "max_tokens"),
     ({"max_tokens": -1}, "max_tokens"),
     ({"max_tokens": 1.5}, "max_tokens"),
@@ -424,6 +429,11 @@ def test_absent_and_null_mean_the_same() -> None:
     assert {name: getattr(bare, name) for name in bare.__slots__ if name != "body"} == {
         name: getattr(nulls, name) for name in nulls.__slots__ if name != "body"
     }
+
+
+def test_the_usual_service_and_text_alone_may_be_asked_for_by_name() -> None:
+    for tier in ("auto", "default", "standard", None):
+        assert parsed(service_tier=tier, modalities=["text"], web_search_options=None).body["service_tier"] == tier
 
 
 def test_a_photo_by_its_other_name_is_a_jpeg() -> None:
