@@ -14,11 +14,26 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 PASSED_FIELDS = ADVICE_FIELDS | frozenset(OPENAI_ONLY_FIELDS) | {"service_tier", "modalities", "top_logprobs"}
-SERVICE_TIERS = ("auto", "default")
+# What would have the vendor bill something that no price of the catalogue covers, so that neither a hold nor the ledger
+# could know it: another tier of service, searches by the piece, speech, more answers than one, another model.
+SERVICE_TIERS = ("auto", "default", "standard")
 OTHER_PRICES = "is billed at prices of its own, which no budget and no report would know: leave it out"
+BY_THE_PIECE = "is billed by the piece, which no budget and no report would know: leave it out"
+ANOTHER_MODEL = "would have a host choose another model or price: name one model as `model`, or let the policy choose"
 # docs: Predicted Outputs (OpenAI) takes no output limit, and bills the rejected tokens beyond the answer.
 UNBOUNDED = "cannot stand beside an output limit, and every call has one so that budgets hold: leave it out"
-BILLED_APART = {"web_search_options": OTHER_PRICES, "audio": OTHER_PRICES, "prediction": UNBOUNDED}
+BILLED_APART = {
+    "audio": OTHER_PRICES,
+    "web_search_options": BY_THE_PIECE,
+    "search_parameters": BY_THE_PIECE,
+    "plugins": BY_THE_PIECE,
+    "models": ANOTHER_MODEL,
+    "route": ANOTHER_MODEL,
+    "provider": ANOTHER_MODEL,
+    "preset": ANOTHER_MODEL,
+    "best_of": "asks for more answers than one: ask again for another",
+    "prediction": UNBOUNDED,
+}
 # A slip of a letter or two; vendors' own fields (`min_p`, `max_new_tokens`) are further away from OpenAI's.
 SLIP = 0.85
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")

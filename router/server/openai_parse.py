@@ -49,20 +49,6 @@ KNOWN = frozenset(
     }
 )
 LEGACY = {"functions": "tools", "function_call": "tool_choice"}
-# What would have the vendor bill something that no price of the catalogue covers, so that neither a hold nor the ledger
-# could know it: another tier of service, searches by the piece, speech, more answers than one, another model.
-SERVICE_TIERS = ("auto", "default", "standard")
-UNPRICED = {
-    "audio": "speech has prices of its own",
-    "web_search_options": "searches are billed by the piece",
-    "search_parameters": "searches are billed by the piece",
-    "plugins": "plugins are billed by the piece",
-    "models": "name one model, or let the policy choose",
-    "route": "name one model, or let the policy choose",
-    "provider": "who serves a model is the policy's to say, and so is its price",
-    "preset": "name one model, or let the policy choose",
-    "best_of": "ask again for another answer",
-}
 STOPS_MAX, STOP_CHARS_MAX, TOOLS_MAX, MODEL_CHARS_MAX = 4, 1_024, 1_000, 256
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 MODES: dict[str, Literal["auto", "none", "required"]] = {"auto": "auto", "none": "none", "required": "required"}
@@ -75,7 +61,6 @@ def parse_chat(body: Mapping[str, object], body_bytes: int) -> Request:
             raise bad(name, f"is the legacy form: use `{instead}`")
     if integer_of(body.get("n"), "n", 1) not in (None, 1):
         raise bad("n", "must be 1: ask again for another answer")
-    _require_priced(body)
     model = text_of(body.get("model", "auto"), "model")
     if not 0 < len(model) <= MODEL_CHARS_MAX:
         raise bad("model", f"must have 1 to {MODEL_CHARS_MAX} characters")
@@ -100,17 +85,6 @@ def parse_chat(body: Mapping[str, object], body_bytes: int) -> Request:
         end_user=optional_text_of(body.get("user"), "user"),
         extra=extra_of(body, model, KNOWN),
     )
-
-
-def _require_priced(body: Mapping[str, object]) -> None:
-    """Raise RequestError for what would be billed beside the tokens of one answer at its model's price."""
-    for name, why in UNPRICED.items():
-        if body.get(name) is not None:
-            raise bad(name, f"is not passed on, since its cost could not be told: {why}")
-    if body.get("service_tier") not in (None, *SERVICE_TIERS):
-        raise bad("service_tier", f"must be one of {', '.join(SERVICE_TIERS)}: others have prices of their own")
-    if body.get("modalities") not in (None, ["text"]):
-        raise bad("modalities", "must be text alone: speech has prices of its own")
 
 
 SAMPLING_FIELDS = ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed")

@@ -61,6 +61,7 @@ async def test_a_callers_fields_are_no_arguments_of_litellms(sim: Simulator, *, 
     """They could send the key elsewhere, ask and bill another model, or answer without a vendor."""
     async with Simulator(seed=4) as elsewhere:
         body = {
+            "model": "tail",
             "messages": [user("What is 2 + 2?")],
             "api_base": elsewhere.openai_url,
             "base_url": elsewhere.openai_url,

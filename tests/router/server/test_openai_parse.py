@@ -16,8 +16,9 @@ from router.chat import Image, Message, Text, ToolCall, ToolResult
 from router.errors import RequestError
 from router.providers.openai_body import OWN_FIELDS
 from router.server.body import DEPTH_MAX, parse_json_object
+from router.server.openai_extra import BILLED_APART
 from router.server.openai_messages import IMAGE_BYTES_MAX
-from router.server.openai_parse import KNOWN, UNPRICED, parse_chat
+from router.server.openai_parse import KNOWN, parse_chat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +142,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"service_tier": "flex"}, "service_tier"),
     ({"service_tier": ["auto"]}, "service_tier"),
     ({"modalities": ["text", "audio"]}, "modalities"),
-    *(({name: value}, name) for name in UNPRICED for value in ({}, "x", ["x"])),
+    *(({name: value}, name) for name in BILLED_APART for value in ({}, "x", ["x"])),
     ({"max_tokens": 0}, "max_tokens"),
     ({"max_tokens": -1}, "max_tokens"),
     ({"max_tokens": 1.5}, "max_tokens"),
@@ -216,13 +217,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"verbosity": "low"}, "verbosity"),
     ({"model": "auto:high", "min_p": 0.1}, "min_p"),
     ({"ask what you like": 1}, "body"),
-    ({"service_tier": "flex"}, "service_tier"),
-    ({"service_tier": ["auto"]}, "service_tier"),
-    ({"modalities": ["text", "audio"]}, "modalities"),
-    ({"audio": {"voice": "alloy", "format": "wav"}}, "audio"),
-    ({"web_search_options": {}}, "web_search_options"),
     ({"model": "opus", "web_search_options": {}}, "web_search_options"),
-    ({"prediction": {"type": "content", "content": "Hi"}}, "prediction"),
 ]
 
 
