@@ -13,6 +13,7 @@ import sys
 
 COMMANDS = {
     "overhead": "what the gateway costs a request, beside LiteLLM's proxy and a bare ASGI proxy",
+    "memory": "what a million requests do to the gateway's memory, and what the guards' tables take",
     "flame": "where a request's time goes: a flame graph of the gateway under load",
     "money": "headers, ledger, report and the simulated vendors' bill agree to the nano-dollar",
     "cap": "a hard budget under 200 concurrent requests, over each store, one and four gateways",

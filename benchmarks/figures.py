@@ -118,6 +118,7 @@ BARS = (
     Bar("score_40000_us", "features + quality model, 40k tokens", 2000, 600, "us", is_ceiling=True),
     Bar("ready_s", "ready after start", 3, 1, "s", is_ceiling=True),
     Bar("rss_mb", "memory of a worker with native vendors, after the load", 150, 90, "MB", is_ceiling=True),
+    Bar("memory_growth", "memory at the end / after 10,000 requests", 1.1, 1.02, "x", is_ceiling=True),
 )
 
 

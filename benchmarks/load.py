@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -152,7 +153,8 @@ async def closed_loop(
 ) -> Tally:
     """Send the next request on each connection as soon as the last is answered, for so long; then wait for the rest.
 
-    The time counted ends with the last answer, so that no request is counted in part. Stops at the first error.
+    ``seconds`` may be without end (``math.inf``) where the requests have one. The time counted ends with the last
+    answer, so that no request is counted in part. Stops at the first error.
     """
     loop = asyncio.get_running_loop()
     tally = Tally()
@@ -161,14 +163,24 @@ async def closed_loop(
     deadline_s = time.perf_counter() + seconds
 
     def on_done(connection: Connection, latency_s: float, fault: str | None) -> None:
-        nonlocal busy
         if fault is None:
             tally.latencies_s.append(latency_s)
         else:
             tally.errors.append(fault)
         if fault is None and not tally.errors and time.perf_counter() < deadline_s:
-            connection.send(next(requests))
-            return
+            send_next(connection)
+        else:
+            rest()
+
+    def send_next(connection: Connection) -> None:
+        request = next(requests, None)
+        if request is None:
+            rest()
+        else:
+            connection.send(request)
+
+    def rest() -> None:
+        nonlocal busy
         busy -= 1
         if busy == 0 and not finished.done():
             finished.set_result(None)
@@ -179,8 +191,8 @@ async def closed_loop(
     started_s = time.perf_counter()
     deadline_s = started_s + seconds
     for connection in opened:
-        connection.send(next(requests))
-    await asyncio.wait_for(finished, seconds + DRAIN_S)
+        send_next(connection)
+    await asyncio.wait_for(finished, seconds + DRAIN_S if seconds < math.inf else None)
     tally.elapsed_s = time.perf_counter() - started_s
     for connection in opened:
         connection.close()

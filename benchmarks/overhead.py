@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 from benchmarks.figures import Spread, judged, paired, significant, spread_of
 from benchmarks.overhead_table import print_tables
 from benchmarks.processes import BenchmarkError, can_pin, on_core
-from benchmarks.record import machine, revision
+from benchmarks.record import header
 from benchmarks.rounds import Bench, Latencies, measure_latencies, say
 from benchmarks.systems import REPO, Place, packages_of, start_floor, start_litellm, start_tollgate, start_vendor
 from benchmarks.workloads import WORKLOADS
@@ -40,7 +39,7 @@ STARTS = 5
 VENDOR_WAITS_MS = (0, 50)
 WORKERS = 2
 PARTS = (*(each.name for each in WORKLOADS), "latency", "scoring", "start", "workers")
-NOT_MEASURED = ("memory after 1,000,000 requests against 10,000: a run of that length is not part of this command",)
+NOT_MEASURED = ("memory after 1,000,000 requests against 10,000: `python -m benchmarks memory` does that",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,10 +127,7 @@ def measured(parts: tuple[str, ...], rounds: int, seconds: float, peer: Path | N
 def header_of(rounds: int, seconds: float, peer: Path | None, *, is_pinned: bool) -> dict[str, object]:
     """What must stand beside any figure."""
     return {
-        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
-        "started": datetime.now(tz=UTC).isoformat(timespec="seconds"),
-        "revision": revision(),
-        "machine": {**machine(), "load_average_at_start": [significant(each, 3) for each in os.getloadavg()]},
+        **header(),
         "packages": {"tollgate": packages_of(Path(sys.executable)), **({"litellm": packages_of(peer)} if peer else {})},
         "method": {
             "rounds": rounds,

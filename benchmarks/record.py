@@ -8,6 +8,7 @@ import platform
 import re
 import shlex
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,16 @@ def revision() -> dict[str, object]:
     changed = [line[3:] for line in git("status", "--porcelain", "--", "router", "policies", "benchmarks").splitlines()]
     own = [path for path in changed if not path.startswith("benchmarks/results/")]
     return {"commit": git("rev-parse", "HEAD").strip() or None, "changed": own}
+
+
+def header() -> dict[str, object]:
+    """What must stand beside any figure, as it is when a run begins."""
+    return {
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "started": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        "revision": revision(),
+        "machine": {**machine(), "load_average_at_start": [round(each, 2) for each in os.getloadavg()]},
+    }
 
 
 def write_result(name: str, command: Sequence[str], figures: Mapping[str, object]) -> Path:

@@ -81,7 +81,7 @@ class Bench:
             load = closed_loop(HOST, system.port, requests, check, connections=workload.connections, seconds=seconds)
             tally = uvloop.run(load)
             time.sleep(SETTLE_S)
-            self._require_sound(tally, workload, system)
+            self.require_sound(tally, workload, system)
             return tally
 
         with on_core(self.load_core):
@@ -110,7 +110,7 @@ class Bench:
     def _load_s(self) -> float:
         return self.vendor.cpu_s() + time.process_time()
 
-    def _require_sound(self, tally: Tally, workload: Workload, system: System) -> None:
+    def require_sound(self, tally: Tally, workload: Workload, system: System) -> None:
         """No error, and the vendor was asked once for each answer, on the wire that the workload is about."""
         where = f"{system.name}, {workload.name}"
         if tally.errors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from router.guards.events import Asked, Done, Event
@@ -10,19 +11,21 @@ from router.guards.state import (
     CASES_MAX,
     HOUR_MS,
     LINKS_MAX,
+    NODE_PACKING,
     NODES_MAX,
     OWNERS_MAX,
+    PATTERN_PACKING,
     PATTERNS_MAX,
-    RING_MAX,
+    ROOT_PACKING,
     ROOTS_MAX,
-    Bounded,
     Case,
-    Link,
     Node,
     Owner,
     Pattern,
     Root,
+    columns_of,
 )
+from router.guards.tables import Bounded
 from router.guards.volatile import moved_as_clock
 
 if TYPE_CHECKING:
@@ -39,14 +42,17 @@ class Book:
     """What this gateway knows of every scope. Bounded (see ``state``); nothing in it is text."""
 
     def __init__(self) -> None:
-        self.nodes: Bounded[int, Node] = Bounded(NODES_MAX)
-        self.roots: Bounded[int, Root] = Bounded(ROOTS_MAX)
-        self.patterns: Bounded[int, Pattern] = Bounded(PATTERNS_MAX)
-        self.owners: Bounded[int, Owner] = Bounded(OWNERS_MAX)
-        self.cases: Bounded[str, Case] = Bounded(CASES_MAX)
-        self.answers: Bounded[int, Link] = Bounded(NODES_MAX)
-        self.pieces: Bounded[int, Link] = Bounded(LINKS_MAX)
-        self.heads: Bounded[int, Link] = Bounded(NODES_MAX)
+        spent = attrgetter("spent_nanousd")
+        self.nodes: Bounded[int, Node] = Bounded(NODES_MAX, spent, NODE_PACKING)
+        self.roots: Bounded[int, Root] = Bounded(ROOTS_MAX, spent, ROOT_PACKING)
+        self.patterns: Bounded[int, Pattern] = Bounded(PATTERNS_MAX, spent, PATTERN_PACKING)
+        self.owners: Bounded[int, Owner] = Bounded(OWNERS_MAX, spent)
+        self.cases: Bounded[str, Case] = Bounded(CASES_MAX, spent)
+        # From what was said to the node whose answer it was, and with which it is dear; 0 where several said it.
+        spent_of = self.nodes.spent_of
+        self.answers: Bounded[int, int] = Bounded(NODES_MAX, spent_of)
+        self.pieces: Bounded[int, int] = Bounded(LINKS_MAX, spent_of)
+        self.heads: Bounded[int, int] = Bounded(NODES_MAX, spent_of)
         self.templates: dict[int, tuple[int, ...]] = {}
 
     def fold(self, event: Event, bounds: Guards) -> None:
@@ -85,19 +91,20 @@ class Book:
                 event.depth,
                 1,
                 event.time_ms,
-                kind=event.kind,
                 context_chars=event.turn_chars,
                 opening=event.pattern,
             )
         own = event.said_chars or parent.said_chars
-        recurred = sum(turn == event.turn for turn, _, _, _ in parent.ring)
-        outlined = sum(outline == event.outline for _, _, _, outline in parent.ring) if event.outline else 0
+        before = parent.turns()
+        turns, nears, calls, outlines = columns_of(before)
+        recurred = turns.count(event.turn)
+        outlined = outlines.count(event.outline) if event.outline else 0
         neared = (
             0
             if not event.near
             else sum(
                 near != 0 and call == event.call and distance(near, event.near) <= NEAR_BITS
-                for _, near, call, _ in parent.ring
+                for near, call in zip(nears, calls, strict=True)
             )
         )
         is_fed = event.kind == "user" and event.is_fast
@@ -108,7 +115,11 @@ class Book:
             calls=parent.calls + 1,
             asked_ms=event.time_ms,
             context_chars=parent.context_chars + own + event.turn_chars,
-            ring=(*parent.ring, (event.turn, event.near, event.call, event.outline))[-RING_MAX:],
+            turn=event.turn,
+            near=event.near,
+            call=event.call,
+            outline=event.outline,
+            before=before,
             seen_streak=(parent.seen_streak + 1 if recurred else 0) if is_tool else parent.seen_streak,
             outline_streak=(parent.outline_streak + 1 if outlined else 0) if is_tool else parent.outline_streak,
             error_streak=(parent.error_streak + 1 if event.is_error else 0) if is_tool else parent.error_streak,
@@ -120,7 +131,6 @@ class Book:
             neared=neared if event.is_fast else 0,
             over_nanousd=parent.over_nanousd,
             spent_nanousd=parent.spent_nanousd,
-            kind=event.kind,
         )
 
     def _asked(self, event: Asked, bounds: Guards) -> None:
@@ -140,7 +150,7 @@ class Book:
         if before is not None and before.opening:
             self.pattern(before.opening).went_on += 1
         if event.head:
-            self.heads.put(event.head, Link(event.whole, node.spent_nanousd))
+            self.heads.put(event.head, event.whole)
         per_ms = bounds.repeats_max / bounds.window_ms
         self._again(self.pattern(event.pattern), event, per_ms)
         if event.bare:
@@ -212,21 +222,27 @@ class Book:
             bare.same_said = bare.same_said + 1 if bare.said == event.said else 0
             bare.said = event.said
         if event.said:
-            self.answers.put(event.said, Link(event.node, event.cost_nanousd))
+            self.answers.put(event.said, event.node)
         self._link(event)
 
     def _link(self, event: Done) -> None:
         """Remember whose words these are; what two lineages say is a phrase, and leads to neither."""
+        is_kin = {0: False, event.node: True}
         for piece in event.pieces:
-            link = self.pieces.peek(piece)
-            if link is None or self._is_kin(link.node, event):
-                self.pieces.put(piece, Link(event.node, event.cost_nanousd))
-            else:
-                link.node = 0
+            node = self.pieces.peek(piece)
+            if node is None:
+                self.pieces.put(piece, event.node)
+                continue
+            if node not in is_kin:
+                is_kin[node] = self._is_kin(node, event)
+            if is_kin[node]:
+                self.pieces.put(piece, event.node)
+            elif node:
+                self.pieces.put(piece, 0)
 
     def _is_kin(self, node: int, event: Done) -> bool:
         known = self.nodes.peek(node)
-        return node == event.node or (known is not None and known.root == event.root)
+        return known is not None and known.root == event.root
 
     def _ruled(self, event: Ruled) -> None:
         case = self.cases.get(event.scope_id)
@@ -260,9 +276,8 @@ class Book:
         if kind == "pattern":
             self.patterns.drop(key)
         elif kind == "lineage":
-            for name, node in self.nodes.items():
-                if node.root == key:
-                    self.nodes.put(name, Node(node.root, 0, kind=node.kind))
-            root = self.roots.peek(key)
+            for name, _ in self.nodes.having("root", key):
+                self.nodes.put(name, Node(key, 0))
+            root = self.roots.get(key)
             if root is not None:
                 root.agents, root.depth = 1, 0

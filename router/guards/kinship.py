@@ -80,23 +80,23 @@ def _continued(book: Book, reading: Reading) -> tuple[int, Node] | None:
         if node is not None:
             return prefix, node
     for said in reversed(reading.said):
-        link = book.answers.get(said)
-        node = book.nodes.get(link.node) if link is not None else None
-        if link is not None and node is not None:
-            return link.node, node
+        name = book.answers.get(said)
+        node = book.nodes.get(name) if name else None
+        if name and node is not None:
+            return name, node
     return None
 
 
 def _grown(book: Book, reading: Reading, now_ms: int) -> tuple[int, Node, int] | None:
     """The request before, where this one holds its one long turn with more behind it, the last answer among it."""
-    link = book.heads.get(reading.head) if reading.head else None
-    node = book.nodes.get(link.node) if link is not None else None
-    if link is None or node is None or link.node == reading.whole or not _is_near(book, node, now_ms):
+    name = book.heads.get(reading.head) if reading.head else None
+    node = book.nodes.get(name) if name else None
+    if not name or node is None or name == reading.whole or not _is_near(book, node, now_ms):
         return None
     more = reading.turn_chars - node.context_chars
     if not 0 < more <= max(GROWTH_SHARE * node.context_chars, GROWTH_CHARS) or more < node.said_chars:
         return None
-    return link.node, node, more - node.said_chars
+    return name, node, more - node.said_chars
 
 
 def _begun(book: Book, reading: Reading, request: Request, key: bytes, ticket: Ticket | None, now_ms: int) -> Place:
@@ -116,9 +116,9 @@ def _author(book: Book, request: Request, key: bytes, now_ms: int) -> Node | Non
         return None
     counts: dict[int, int] = {}
     for piece in prompt_pieces(request, key, book.templates):
-        link = book.pieces.get(piece)
-        if link is not None and link.node:
-            counts[link.node] = counts.get(link.node, 0) + (PIECES_MIN if is_strong(piece) else 1)
+        name = book.pieces.get(piece)
+        if name:
+            counts[name] = counts.get(name, 0) + (PIECES_MIN if is_strong(piece) else 1)
     nodes = [book.nodes.peek(name) for name, count in counts.items() if count >= PIECES_MIN]
     fresh = [node for node in nodes if node is not None and _is_near(book, node, now_ms)]
     return max(fresh, key=lambda node: node.depth, default=None)

@@ -2,28 +2,30 @@
 
 | record | stands for | at most | about |
 |---|---|--:|--:|
-| Node | a conversation up to one of its requests | 20,000 | 1.5 kB |
-| Root | a lineage: a conversation and all that descend from it; or a session by its id | 20,000 | 250 B |
-| Pattern | one request and all that say the same | 40,000 | 350 B |
-| Owner | a key or a team | 10,000 | 300 B |
-| Case | what tripped, and how far up the ladder it is | 10,000 | 400 B |
+| Node | a conversation up to one of its requests | 20,000 | 170 B; 550 B in an agent's conversation of 60 turns |
+| Root | a lineage: a conversation and all that descend from it; or a session by its id | 20,000 | 135 B |
+| Pattern | one request and all that say the same | 40,000 | 170 B |
+| link | an answer, or how a long turn begins, and the node that it leads to | 20,000 each | 70 B |
+| link | a piece of an answer, and the node | 50,000 | 90 B |
+| Owner | a key or a team | 10,000 | 390 B |
+| Case | what tripped, and how far up the ladder it is | 10,000 | 415 B |
 
-Past its bound the cheapest of the sixteen records that were longest unused goes: a flood of new conversations does not
-push out the one that burns money.
+Sizes are with the index that finds a record, all but the newest packed (``tables``); `python -m benchmarks memory`
+weighs all but the last two, which full are 20 MB, and 24 MB where agents' conversations fill them. Past its bound the
+cheaper half of the records that were longest unused goes: a flood of new conversations does not push out the one that
+burns money.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+import struct
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from router.guards.tables import Packing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from router.guards.reading import TurnKind
     from router.guards.volatile import Stamp
 
 NODES_MAX = 20_000
@@ -34,9 +36,11 @@ CASES_MAX = 10_000
 # Whose words these are matters for seconds: at ten pieces an answer, the last five thousand answers.
 LINKS_MAX = 50_000
 RING_MAX = 32
-EVICT_FROM = 16
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+# Of a turn its digest, its fingerprint, what was called and its outline; so many turns in one piece of memory.
+TURN = struct.Struct("<4Q")
+BLOCK_TURNS = 8
 
 Scope: TypeAlias = Literal["pattern", "lineage", "session", "key"]
 
@@ -44,63 +48,6 @@ Scope: TypeAlias = Literal["pattern", "lineage", "session", "key"]
 def scope_id_of(scope: Scope, number: int) -> str:
     """The scope's name in the ledger, on the command line and in errors: a salted hash with its kind before it."""
     return f"{scope}-{number:016x}"
-
-
-class Weighed(Protocol):
-    """What has spent something."""
-
-    spent_nanousd: int
-
-
-Record = TypeVar("Record", bound=Weighed)
-Key = TypeVar("Key", int, str)
-
-
-class Bounded(Generic[Key, Record]):
-    """A table of at most ``size`` records; money keeps a record longer than use alone does."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._records: OrderedDict[Key, Record] = OrderedDict()
-        # The record, without using it: the table's own method, since every request asks dozens of times.
-        self.peek: Callable[[Key], Record | None] = self._records.get
-
-    def get(self, key: Key) -> Record | None:
-        """The record, from now on the most recently used one."""
-        record = self.peek(key)
-        if record is not None:
-            self._records.move_to_end(key)
-        return record
-
-    def put(self, key: Key, record: Record) -> Record:
-        """Keep it, and let go of another where there is no room."""
-        records = self._records
-        if key in records:
-            records.move_to_end(key)
-        records[key] = record
-        if len(records) > self.size:
-            self._let_go(key)
-        return record
-
-    def _let_go(self, key: Key) -> None:
-        """Of the cheapest of those that were longest unused, whatever ``key`` has spent."""
-        cheapest, least = key, math.inf
-        for each, record in islice(self._records.items(), EVICT_FROM):
-            spent = record.spent_nanousd
-            if spent < least and each != key:
-                cheapest, least = each, spent
-        del self._records[cheapest]
-
-    def drop(self, key: Key) -> None:
-        """Forget it, if it is there."""
-        self._records.pop(key, None)
-
-    def items(self) -> Iterator[tuple[Key, Record]]:
-        """Every record, the longest unused first."""
-        return iter(tuple(self._records.items()))
-
-    def __len__(self) -> int:
-        return len(self._records)
 
 
 @dataclass(slots=True)
@@ -146,8 +93,10 @@ class Leaking:
 class Node:
     """A conversation up to one request: everything that is counted along its own path, so that forks are apart.
 
-    ``ring`` holds the newest 32 turns as (turn, near, call, outline). ``over_nanousd`` is what was spent past a limit.
-    ``opening`` is the pattern of a conversation's first request, 0 for the others.
+    ``turn``, ``near``, ``call`` and ``outline`` are its newest turn's, 0 where a conversation begins; ``before`` holds
+    those of the turns between, the newest 32 at least, in blocks that the nodes of one conversation share.
+    ``over_nanousd`` is what was spent past a limit. ``opening`` is the pattern of a conversation's first request, 0 for
+    the others.
     """
 
     root: int
@@ -157,7 +106,11 @@ class Node:
     done_ms: int = 0
     said_chars: int = 0
     context_chars: int = 0
-    ring: tuple[tuple[int, int, int, int], ...] = ()
+    turn: int = 0
+    near: int = 0
+    call: int = 0
+    outline: int = 0
+    before: tuple[bytes, ...] = ()
     seen_streak: int = 0
     outline_streak: int = 0
     error_streak: int = 0
@@ -169,8 +122,24 @@ class Node:
     neared: int = 0
     over_nanousd: int = 0
     spent_nanousd: int = 0
-    kind: TurnKind = "other"
     opening: int = 0
+
+    def turns(self) -> tuple[bytes, ...]:
+        """Its turns but the first, in blocks, as the node that goes on from it has them before its own."""
+        if not self.turn:
+            return self.before
+        *full, last = self.before or (b"",)
+        own = TURN.pack(self.turn, self.near, self.call, self.outline)
+        is_full = len(last) == BLOCK_TURNS * TURN.size
+        blocks = (*full, last, own) if is_full else (*full, last + own)
+        return blocks[-(RING_MAX // BLOCK_TURNS + 1) :]
+
+
+def columns_of(turns: tuple[bytes, ...]) -> tuple[tuple[int, ...], ...]:
+    """Of the newest 32 turns, the oldest first: the turns, the fingerprints, the calls, the outlines."""
+    packed = b"".join(turns)[-RING_MAX * TURN.size :]
+    numbers = struct.unpack(f"<{len(packed) // 8}Q", packed)
+    return tuple(numbers[column::4] for column in range(4))
 
 
 @dataclass(slots=True)
@@ -239,9 +208,30 @@ class Case:
     key_id: str | None = None
 
 
-@dataclass(slots=True)
-class Link:
-    """From what was said to the node whose answer it was; what several answers say leads nowhere."""
-
-    node: int
-    spent_nanousd: int = 0
+NODE_PACKING = Packing(
+    lambda: Node(0, 0),
+    always={
+        "root": "Q", "opening": "Q", "asked_ms": "q", "done_ms": "q", "said_chars": "I",
+        "context_chars": "I", "calls": "I", "depth": "I",
+    },
+    seldom={
+        "turn": "Q", "near": "Q", "call": "Q", "outline": "Q", "over_nanousd": "q", "seen_streak": "I",
+        "outline_streak": "I", "error_streak": "I", "fed_streak": "I", "fed_chars": "I", "own_chars": "I",
+        "recurred": "B", "outlined": "B", "neared": "B",
+    },
+    apart="before",
+)  # fmt: skip
+ROOT_PACKING = Packing(
+    Root,
+    always={"hour.amount": "d", "hour.at_ms": "q", "agents": "I"},
+    seldom={"depth": "I", "bucket.level": "d", "bucket.at_ms": "q"},
+)
+PATTERN_PACKING = Packing(
+    Pattern,
+    always={
+        "lately.level": "d", "lately.at_ms": "q", "day.amount": "d", "day.at_ms": "q", "said": "Q", "asked_ms": "q",
+        "asked": "I",
+    },
+    seldom={"over.amount": "d", "over.at_ms": "q", "same_said": "I", "failed": "I", "went_on": "I"},
+    apart="stamps",
+)  # fmt: skip

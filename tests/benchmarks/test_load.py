@@ -90,6 +90,16 @@ async def test_every_answer_of_the_mock_vendor_is_counted_once(workload: Workloa
     assert desk.counts == {b"/v1/chat/completions": len(tally.latencies_s), b"/v1/messages": 0}
 
 
+@pytest.mark.parametrize("count", [0, 2, 7])
+async def test_requests_that_end_are_all_sent_and_end_the_load(count: int) -> None:
+    requests = itertools.islice(requests_of(PLAIN, "m", "/v1/chat/completions", {}), count)
+    async with vendor() as (desk, port):
+        tally = await closed_loop("127.0.0.1", port, requests, plain_fault, connections=3, seconds=math.inf)
+
+    assert tally.errors == []
+    assert len(tally.latencies_s) == desk.counts[b"/v1/chat/completions"] == count
+
+
 async def test_an_open_loop_sends_what_it_was_asked_to_send() -> None:
     requests = requests_of(PLAIN, "m", "/v1/chat/completions", {})
     async with vendor() as (desk, port):

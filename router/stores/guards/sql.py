@@ -9,7 +9,6 @@ that a runaway which is spread over all of them counts as one.
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
@@ -92,7 +91,9 @@ class SqlGuards:
         self._forgotten_ms = clock.now_ms()
         # Read, and not returned yet, because something behind it failed.
         self._found: list[Event] = []
-        self._calls: OrderedDict[int, int] = OrderedDict()
+        # Of each name, in two generations: what was not counted in the newer one or the one before is forgotten.
+        self._calls: dict[int, int] = {}
+        self._calls_before: dict[int, int] = {}
 
     @property
     def every_s(self) -> float:
@@ -114,11 +115,12 @@ class SqlGuards:
         counts = CALLS_WORTH if isinstance(event, Asked) and event.depth > 0 else int(isinstance(event, Asked))
         most = 0
         for name in {event.root, event.pattern}:
-            calls = self._calls.pop(name, 0) + counts
+            calls = self._calls.get(name)
+            calls = (self._calls_before.get(name, 0) if calls is None else calls) + counts
             self._calls[name] = calls
             most = max(most, calls)
-        while len(self._calls) > COUNTED_MAX:
-            self._calls.popitem(last=False)
+        if len(self._calls) >= COUNTED_MAX // 2:
+            self._calls_before, self._calls = self._calls, {}
         return most >= CALLS_WORTH
 
     def noted(self, trip: GuardTrip) -> None:

@@ -193,6 +193,26 @@ async def test_a_gateway_that_is_alone_remembers_what_comes_again_and_again_beyo
     assert await _events_written(sql_site) > 0
 
 
+async def test_a_gateway_that_is_alone_counts_a_bounded_number_and_among_them_what_comes_again(
+    sql_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.stores.guards.sql.COUNTED_MAX", 40)
+    one = await sql_site.gateway()
+    assert isinstance(one.store, SqlGuards)
+    for index in range(60):
+        assert one.ask(f"What is the capital of country {chr(97 + index)}?") is None
+        if index % 20 == 0:
+            assert one.ask("Seldom?") is None
+        await one.catch_up()
+        assert len(one.store._calls) + len(one.store._calls_before) <= 40
+    for index in range(60):
+        assert one.ask(f"What is the capital of town {chr(97 + index)}?") is None
+        if index % 8 == 0:
+            assert one.ask("Often?", bounds=Guards(repeats_max=100)) is None
+        await one.catch_up()
+    assert await _events_written(sql_site) == 6, "what comes often, from the third of eight times on"
+
+
 async def _events_written(site: Site) -> int:
     store = (await site.gateway()).store
     assert isinstance(store, SqlGuards)
