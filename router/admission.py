@@ -130,7 +130,7 @@ class Hold:
             return
         tokens, source = self._spent(usage, seen)
         model = self.policy.models[self.intent.model]
-        premium = premium_cost_of(tokens, model, self.policy.premium_model)
+        premium = premium_cost_of(tokens, model, self.policy, self.request)
         self._close(
             tokens, source, premium, outcome, seen, finish_reason=finish_reason, error=error, error_code=error_code
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from router.catalog import cost_nanousd
+from router.decide import output_tokens_max_of
 from router.decision import CostRange
 from router.money import usd_of
 from router.token_priors import premium_usage_of
@@ -12,17 +13,26 @@ from router.token_priors import premium_usage_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from router.chat import Request
     from router.ledger import RequestTotals
-    from router.policy import PolicyModel
+    from router.policy import Policy, PolicyModel
     from router.tokens import TokenUsage
 
 
-def premium_cost_of(actual: TokenUsage, routed: PolicyModel, premium: PolicyModel) -> CostRange:
+def premium_cost_of(actual: TokenUsage, routed: PolicyModel, policy: Policy, request: Request) -> CostRange:
     """The cost of the same request on premium's own tokens at premium's prices, in nano-USD.
 
     Exact, with no width, where premium answered it. The range is sorted, since a context tier can turn the order.
     """
-    low, point, high = (cost_nanousd(premium.prices, usage) for usage in premium_usage_of(actual, routed, premium))
+    premium = policy.premium_model
+    found = premium_usage_of(
+        actual,
+        routed,
+        premium,
+        output_tokens_max=output_tokens_max_of(request, premium, policy),
+        reasoning_effort=request.reasoning_effort,
+    )
+    low, point, high = (cost_nanousd(premium.prices, usage) for usage in found)
     return CostRange(min(low, point), point, max(point, high))
 
 
@@ -30,9 +40,9 @@ def premium_cost_of(actual: TokenUsage, routed: PolicyModel, premium: PolicyMode
 
 METHOD = (
     "realized cost: the ledger's lines, every attempt included. premium cost: modelled per answered request on "
-    "premium's own tokens (tokenizer and answer-length priors, low and high added end by end, which is conservative) "
-    "at the catalogue's prices; exact where premium answered. savings = premium cost - realized cost, never clamped. "
-    "not measured: no sessions are held out in this version."
+    "premium's own tokens (tokenizer and answer-length priors within the request's output limit, low and high added "
+    "end by end, which is conservative) at the catalogue's prices; exact where premium answered. savings = premium "
+    "cost - realized cost, never clamped. not measured: no sessions are held out in this version."
 )
 
 

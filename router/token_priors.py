@@ -212,11 +212,12 @@ def _split_output(actual: TokenUsage, routed: TokenizerPrior, routed_milli: int)
 
 
 def _output_of(
-    actual: TokenUsage, routed_model: PolicyModel, premium_model: PolicyModel
+    actual: TokenUsage, routed_model: PolicyModel, premium_model: PolicyModel, reasoning_effort: str | None
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Premium's visible and reasoning tokens, each low, point, high."""
     routed, premium = tokenizer_of(routed_model.provider_model), tokenizer_of(premium_model.provider_model)
-    routed_milli, premium_milli = reasoning_milli_of(routed_model, None), reasoning_milli_of(premium_model, None)
+    routed_milli = reasoning_milli_of(routed_model, reasoning_effort)
+    premium_milli = reasoning_milli_of(premium_model, reasoning_effort)
     seen_visible, seen_reasoning = _split_output(actual, routed, routed_milli)
     bounds = OUTPUT_SAME_VENDOR if routed.vendor == premium.vendor else OUTPUT_ACROSS_VENDORS
     numerator = premium.prose_milli * premium.verbosity_milli
@@ -232,15 +233,26 @@ def _output_of(
     return visible, _Shift(premium_milli, MILLI, REASONING_FROM_PRIOR).of(low_high_base)
 
 
+def _each_within(counts: tuple[int, int, int], limits: tuple[int, ...]) -> tuple[int, int, int]:
+    low, point, high = map(min, counts, limits)
+    return low, point, high
+
+
 def premium_usage_of(
-    actual: TokenUsage, routed: PolicyModel, premium: PolicyModel
+    actual: TokenUsage,
+    routed: PolicyModel,
+    premium: PolicyModel,
+    *,
+    output_tokens_max: int | None = None,
+    reasoning_effort: str | None = None,
 ) -> tuple[TokenUsage, TokenUsage, TokenUsage]:
-    """What the same job would have taken on premium: low, point and high, each bucket rising from one to the next.
+    """What the same job would have taken on premium: low, point and high, each sum rising from one to the next.
 
     Exact (three times ``actual``) where the routed model is premium. Input is scaled by the tokenizers' ratio on prose;
     within one tokenizer it is the same count. Cache: premium is given the same shares of reads and writes as the
     routed model had, since the conversation and its prefixes are the same; across vendors the high bound takes
-    premium's cache as cold, every read as plain input.
+    premium's cache as cold, every read as plain input. Premium would have been told ``output_tokens_max`` and
+    ``reasoning_effort`` too: its output ends at that limit, thinking taking its share first.
     """
     if routed.id == premium.id:
         return actual, actual, actual
@@ -249,7 +261,10 @@ def premium_usage_of(
     shift = _Shift(target.prose_milli, source.prose_milli, across)
     uncached, read = shift.of(actual.input_uncached), shift.of(actual.cache_read)
     write_5m, write_1h = shift.of(actual.cache_write_5m), shift.of(actual.cache_write_1h)
-    visible, reasoning = _output_of(actual, routed, premium)
+    visible, reasoning = _output_of(actual, routed, premium, reasoning_effort)
+    if output_tokens_max is not None:
+        reasoning = _each_within(reasoning, (output_tokens_max,) * 3)
+        visible = _each_within(visible, tuple(output_tokens_max - each for each in reasoning))
     is_cold = source.vendor != target.vendor
     low, point, high = (
         TokenUsage(

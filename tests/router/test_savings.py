@@ -4,18 +4,22 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.catalog import PriceSchedule, contract_schedule, cost_nanousd
 from router.ledger import RequestTotals
 from router.money import parse_usd
+from router.policy import Limits
 from router.savings import group_fields, premium_cost_of, savings_report, usd_range
 from router.tokens import TokenUsage
-from tests.builders import model_of
+from tests.builders import model_of, policy_of, request_of
 
 OPUS = model_of("opus", input_usd="5", output_usd="25", tier="premium")
 LLAMA = model_of("llama", input_usd="0.88", output_usd="0.88", provider_model="together_ai/llama", wire="openai")
+CLAUDE = model_of("opus", input_usd="5", output_usd="25", tier="premium", provider_model="anthropic/claude-opus-5-5")
+POLICY, ASKED = policy_of(OPUS, LLAMA), request_of()
 COUNTS = st.integers(0, 10**7)
 USAGES = st.builds(TokenUsage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
 MONEY = st.integers(0, 10**15)
@@ -61,13 +65,13 @@ def report_of(whole: RequestTotals, *groups: RequestTotals, names: tuple[str, ..
 @given(USAGES)
 def test_premium_is_exact_where_premium_answered(usage: TokenUsage) -> None:
     cost = cost_nanousd(OPUS.prices, usage)
-    found = premium_cost_of(usage, OPUS, OPUS)
+    found = premium_cost_of(usage, OPUS, POLICY, ASKED)
     assert (found.low_nanousd, found.point_nanousd, found.high_nanousd) == (cost, cost, cost)
 
 
 @given(USAGES)
 def test_a_modelled_cost_has_its_point_within_its_bounds(usage: TokenUsage) -> None:
-    found = premium_cost_of(usage, LLAMA, OPUS)
+    found = premium_cost_of(usage, LLAMA, POLICY, ASKED)
     assert 0 <= found.low_nanousd <= found.point_nanousd <= found.high_nanousd
 
 
@@ -76,9 +80,26 @@ def test_a_price_that_falls_with_length_cannot_turn_the_range_over() -> None:
     cheap = contract_schedule(input=Decimal(1), output=Decimal(1)).tiers[0]
     falling = PriceSchedule((base, replace(cheap, above_input_tokens=1_000)))
     premium = replace(OPUS, prices=falling)
-    found = premium_cost_of(TokenUsage(input_uncached=760, output_text=100), LLAMA, premium)
+    found = premium_cost_of(TokenUsage(input_uncached=760, output_text=100), LLAMA, policy_of(premium, LLAMA), ASKED)
     assert found.low_nanousd <= found.point_nanousd <= found.high_nanousd
     assert found.low_nanousd < found.high_nanousd
+
+
+@pytest.mark.parametrize(("asked", "output_tokens"), [(10, 10), (13, 13), (None, 16)])
+def test_premium_is_not_modelled_past_the_limit_that_it_would_have_been_told(
+    asked: int | None, output_tokens: int
+) -> None:
+    """A label of ten tokens is ten on premium too, where no more were asked for."""
+    ten = TokenUsage(input_uncached=230, output_text=10)
+    found = premium_cost_of(ten, LLAMA, policy_of(CLAUDE, LLAMA), request_of(output_tokens_max=asked))
+    assert found.point_nanousd == cost_nanousd(OPUS.prices, TokenUsage(input_uncached=294, output_text=output_tokens))
+
+
+def test_without_a_limit_of_the_callers_the_policys_own_holds() -> None:
+    policy = policy_of(CLAUDE, LLAMA, limits=Limits(output_tokens_default=12))
+    found = premium_cost_of(TokenUsage(input_uncached=230, output_text=10), LLAMA, policy, ASKED)
+    assert found.point_nanousd == cost_nanousd(OPUS.prices, TokenUsage(input_uncached=294, output_text=12))
+    assert found.high_nanousd == cost_nanousd(OPUS.prices, TokenUsage(input_uncached=332, output_text=12))
 
 
 # --- the report ------------------------------------------------------------------------------------------------------

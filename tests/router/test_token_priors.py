@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.token_priors import (
     CLAUDE_NEWER,
@@ -186,6 +188,29 @@ def test_how_long_the_routed_model_thought_says_how_hard_the_job_was() -> None:
     short = premium_usage_of(replace(ACTUAL, output_reasoning=100), FLASH, premium)
     long = premium_usage_of(replace(ACTUAL, output_reasoning=900), FLASH, premium)
     assert (short[1].output_reasoning, long[1].output_reasoning) == (100, 900)
+
+
+def test_thinking_that_was_asked_for_is_asked_of_premium_too() -> None:
+    premium = replace(named("anthropic/claude-opus-5-5", capabilities=frozenset({"reasoning"})), id="premium")
+    thought = replace(ACTUAL, output_reasoning=900)
+    _, plain, _ = premium_usage_of(thought, FLASH, premium)
+    low, asked, high = premium_usage_of(thought, FLASH, premium, reasoning_effort="high")
+    assert plain.output_reasoning == 0
+    assert 0 < low.output_reasoning < asked.output_reasoning < high.output_reasoning
+
+
+@given(limit=st.integers(1, 5_000), thought=st.integers(0, 5_000), effort=st.sampled_from([None, "low", "high"]))
+def test_no_bound_passes_the_output_limit_and_thinking_takes_its_share_first(
+    limit: int, thought: int, effort: str | None
+) -> None:
+    thinker = replace(FLASH, id="premium-flash")
+    actual = replace(ACTUAL, output_reasoning=thought)
+    free = premium_usage_of(actual, LLAMA_70B, thinker, reasoning_effort=effort)
+    found = premium_usage_of(actual, LLAMA_70B, thinker, output_tokens_max=limit, reasoning_effort=effort)
+    for bound, unbound in zip(found, free, strict=True):
+        assert bound.output_tokens == min(limit, unbound.output_tokens)
+        assert bound.output_reasoning == min(limit, unbound.output_reasoning)
+        assert bound.input_tokens == unbound.input_tokens
 
 
 def test_anthropics_thinking_is_told_from_its_text_by_the_prior() -> None:
