@@ -98,8 +98,6 @@ class RowTakenError(Exception):
     """Another gateway created the same row meanwhile: what was decided without it does not count."""
 
 
-# The last is what the driver raises where the server ended a connection while a statement was on its way.
-BROKEN = (*POSTGRES_ERRORS, asyncpg.InternalClientError)
 CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, RowTakenError)
 
 
@@ -176,7 +174,7 @@ class PostgresBudgetWriter:
                 failure = type(error).__name__
             except asyncpg.LockNotAvailableError as error:
                 return f"PostgreSQL: {type(error).__name__}"
-            except BROKEN as error:
+            except POSTGRES_ERRORS as error:
                 self._disconnect()
                 failure = type(error).__name__
                 if is_fresh or isinstance(error, TimeoutError):

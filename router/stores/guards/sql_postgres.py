@@ -23,7 +23,6 @@ SCHEMA_LOCK = 0x746F6C6E
 ORDER_LOCK = 0x746F6C6F
 TABLES = tables("BIGINT", "BIGSERIAL PRIMARY KEY")
 SQL = statements("COALESCE(?::bigint, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)")
-BROKEN = (*POSTGRES_ERRORS, asyncpg.InternalClientError)
 
 
 class PostgresCarrier:
@@ -77,7 +76,7 @@ class PostgresCarrier:
     async def _run(self, work: Callable[[Any], Awaitable[Any]]) -> Any:  # noqa: ANN401
         try:
             return await work(await self._connected())
-        except BROKEN as error:
+        except POSTGRES_ERRORS as error:
             self._disconnect()
             raise BudgetStoreUnavailableError(f"PostgreSQL: {type(error).__name__}") from None
 

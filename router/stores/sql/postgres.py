@@ -7,6 +7,7 @@ Replicas write side by side: each has a chain of its own, and a request's row is
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ from router.stores.sql.statements import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+log = logging.getLogger("tollgate")
 
 COMMAND_TIMEOUT_S = 10.0
 RETRY_FIRST_S = 0.05
@@ -62,6 +65,7 @@ class PostgresWriter:
         self._queue: deque[Entry] = deque()
         self._wake = asyncio.Event()
         self._retained: list[Entry] = []
+        self._batch: list[Entry] = []
         self._folios: dict[str, Folio] = {}
         self._head: Head | None = None
         self._months: set[tuple[int, int]] = set()
@@ -95,20 +99,29 @@ class PostgresWriter:
         """Write what is queued, then close. Raises LedgerUnavailableError where lines could not be written."""
         self._is_closing = True
         self._wake.set()
-        await self._task
+        await asyncio.gather(self._task, return_exceptions=True)
         await self._disconnect()
-        lost = sum(len(each.lines) for each in self._retained if each.action == "write")
+        lost = sum(len(each.lines) for each in (*self._retained, *self._queue) if each.action == "write")
         if lost:
             raise LedgerUnavailableError(f"{lost} ledger lines could not be written: {self.intake.failure}")
 
     async def _run(self) -> None:
+        try:
+            await self._run_until_closed()
+        except Exception as error:  # noqa: BLE001  # the outermost handler of a task that lives as long as the process
+            # A bug of ours: whoever comes now must hear of it, instead of waiting for nobody.
+            log.critical("ledger writer stopped", extra={"fields": {"error_type": type(error).__name__}})
+            self._retained = [each for each in self._batch if each.waiter is None]
+            report(self.intake, [*self._batch, *self._queue], "its writer has stopped", is_stuck=True)
+
+    async def _run_until_closed(self) -> None:
         pause_s = RETRY_FIRST_S
         while True:
             if not self._queue and not self._is_closing:
                 await self._wait(pause_s if self._retained else None)
             self._wake.clear()
             gathered = [self._queue.popleft() for _ in range(min(ENTRIES_MAX, len(self._queue)))]
-            batch = self._retained + gathered
+            batch = self._batch = self._retained + gathered
             is_last = self._is_closing and not self._queue
             if batch:
                 failure = await self._write(batch)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 READERS = 2
 DECISIONS_AT_ONCE = 500
-POSTGRES_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# The last is what the driver raises where the server ended a connection while a statement was on its way.
+POSTGRES_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncpg.InternalClientError)
 
 
 class Reads(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from router.stores.sql.ledger import SqlLedger
     from router.stores.sql.posting import Entry
+
+END_WRITERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tollgate-ledger'"
 
 
 @pytest.fixture
@@ -245,3 +247,91 @@ async def test_wrong_head_is_noticed_and_read_again(postgres_url: str, tmp_path:
     await ledger.append(rejection_line("b"))
     assert await findings_of(ledger) == []
     await ledger.aclose()
+
+
+async def test_a_connection_that_the_server_ends_on_the_way_stops_no_writer(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the driver raises then is none of PostgreSQL's errors, and met a failover's first statement now and then."""
+    ledger = await open_ledger(postgres_url, home=tmp_path, clock=StillClock())
+    await ledger.append(intent_line("a"))
+    commit, broken = PostgresWriter._commit, [2]
+
+    async def break_off(self: PostgresWriter, connection: Any, batch: Sequence[Entry]) -> Any:
+        if broken[0]:
+            broken[0] -= 1
+            raise asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
+        return await commit(self, connection, batch)
+
+    monkeypatch.setattr(PostgresWriter, "_commit", break_off)
+    async with asyncio.timeout(10):
+        with pytest.raises(LedgerUnavailableError, match="InternalClientError"):
+            await ledger.append(intent_line("b"))
+        ledger.append_later(settlement_line("a", cost_nanousd=7))
+        await eventually_writable(ledger)
+        await ledger.append(intent_line("c"))
+    row, _ = await ledger.request("a")
+    assert (row.outcome, row.cost_nanousd) == ("answered", 7)
+    assert await findings_of(ledger) == []
+    await ledger.aclose()
+
+
+async def test_connections_ended_at_any_moment_lose_and_double_nothing(
+    own_server: PostgresServer, tmp_path: Path
+) -> None:
+    url = own_server.create_database()
+    ledger = await open_ledger(url, home=tmp_path, clock=StillClock())
+    await ledger.append(intent_line("first"))
+    operator = await asyncpg.connect(url)
+    written: set[str] = set()
+
+    went_on = asyncio.Event()
+
+    async def client(name: str) -> None:
+        for number in range(120):
+            decision_id = f"{name}-{number}"
+            try:
+                await ledger.append(intent_line(decision_id))
+            except LedgerUnavailableError:
+                await asyncio.sleep(0.01)
+                continue
+            written.add(decision_id)
+            if len(written) % 7 == 0:
+                went_on.set()
+            ledger.append_later(settlement_line(decision_id, cost_nanousd=3))
+
+    async def end_connections(clients: asyncio.Future[Any]) -> None:
+        while not clients.done():
+            await operator.execute(END_WRITERS)
+            went_on.clear()
+            await went_on.wait()
+
+    async with asyncio.timeout(60):
+        clients = asyncio.gather(*(client(name) for name in "abcd"))
+        clients.add_done_callback(lambda _: went_on.set())
+        await asyncio.gather(clients, end_connections(clients))
+        await operator.close()
+        await eventually_writable(ledger)
+        (totals,) = await ledger.totals(RequestQuery(), ())
+    assert written
+    assert (totals.answered, totals.cost_nanousd) == (len(written), 3 * len(written))
+    assert await findings_of(ledger) == []
+    await ledger.aclose()
+
+
+async def test_a_bug_of_ours_is_heard_of_instead_of_waited_for(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = await open_ledger(postgres_url, home=tmp_path, clock=StillClock())
+
+    async def stumble(self: PostgresWriter, connection: Any, batch: Sequence[Entry]) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(PostgresWriter, "_commit", stumble)
+    async with asyncio.timeout(10):
+        for asked in (ledger.append(intent_line("a")), ledger.check(), ledger.append(intent_line("b"))):
+            with pytest.raises(LedgerUnavailableError, match="its writer has stopped"):
+                await asked
+        ledger.append_later(settlement_line("a"))
+        with pytest.raises(LedgerUnavailableError, match="1 ledger lines could not be written"):
+            await ledger.aclose()
