@@ -7,7 +7,6 @@ Replicas write side by side: each has a chain of its own, and a request's row is
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +32,6 @@ from router.stores.sql.statements import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-log = logging.getLogger("tollgate")
 
 COMMAND_TIMEOUT_S = 10.0
 RETRY_FIRST_S = 0.05
@@ -106,13 +103,15 @@ class PostgresWriter:
             raise LedgerUnavailableError(f"{lost} ledger lines could not be written: {self.intake.failure}")
 
     async def _run(self) -> None:
+        is_sound = False
         try:
             await self._run_until_closed()
-        except Exception as error:  # noqa: BLE001  # the outermost handler of a task that lives as long as the process
-            # A bug of ours: whoever comes now must hear of it, instead of waiting for nobody.
-            log.critical("ledger writer stopped", extra={"fields": {"error_type": type(error).__name__}})
-            self._retained = [each for each in self._batch if each.waiter is None]
-            report(self.intake, [*self._batch, *self._queue], "its writer has stopped", is_stuck=True)
+            is_sound = True
+        finally:
+            if not is_sound:
+                # A bug of ours: whoever comes now must hear of it, instead of waiting for nobody.
+                self._retained = [each for each in self._batch if each.waiter is None]
+                report(self.intake, [*self._batch, *self._queue], "its writer has stopped", is_stuck=True)
 
     async def _run_until_closed(self) -> None:
         pause_s = RETRY_FIRST_S
