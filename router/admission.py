@@ -250,7 +250,7 @@ class Hold:
         account = self.account
         account.cost_nanousd += settlement.cost_nanousd
         account.premium_cost = premium
-        account.usage_source = source
+        account.usage_source = "estimated" if account.usage_source == "estimated" else source
         account.last = (self.intent, settlement)
         self.ledger.append_later(settlement)
         if self.cover is not None:

@@ -35,8 +35,12 @@ def is_possible(
 ) -> bool:
     """Whether a call can have used so much, where ``output_tokens_max`` was sent as its limit.
 
-    A vendor that counts thinking with the answer may report both as one. What was ``seen`` is a token a byte at most.
+    A vendor that counts thinking with the answer may report both as one. What was ``seen`` is a token a byte at most;
+    hosts that did not count report zeros, which are believed of a whole answer that showed nothing alone.
     """
+    has_counted = reported.input_tokens > 0 and reported.output_tokens > 0
+    if not has_counted and not (seen.is_whole and not (seen.text_bytes or seen.code_bytes or seen.thinking_bytes)):
+        return False
     thinks = "reasoning" in model.card.capabilities or model.card.thinking_always_on
     most = FACTOR * max(output_tokens_max, seen.text_bytes + seen.code_bytes + seen.thinking_bytes)
     return (

@@ -8,6 +8,7 @@ import pytest
 from router.catalog import hold_nanousd
 from router.chat import Message, Text
 from router.errors import LedgerUnavailableError, ProviderError
+from router.estimate import Seen
 from router.token_priors import hold_tokens_of
 from router.tokens import TokenUsage, Usage
 from tests.builders import request_of
@@ -77,7 +78,7 @@ def test_an_explicit_zero_is_charged_as_zero_and_silence_is_not() -> None:
     stage = Stage({})
 
     async def story() -> None:
-        (await held(stage)).settle(Usage(TokenUsage()), "answered")
+        (await held(stage)).settle(Usage(TokenUsage()), "answered", seen=Seen(is_whole=True))
         (await held(stage)).settle(None, "answered")
 
     leap(story())

@@ -171,7 +171,9 @@ def test_a_pinned_model_answers_as_it_is() -> None:
 
 def test_an_answer_without_usage_that_is_passed_over_is_charged_by_estimate() -> None:
     stage = staged(reply_of(REFUSED, usage=None), dear=[reply_of()])
-    answered(stage)
+    bill = answered(stage).bill
+    (row,) = leap(stage.rows())
+    assert bill.usage_source == row.usage_source == "estimated", "a part of what it cost is"
     first = next(each for each in stage.ledger.settlements() if each.attempt == 1)
     assert first.usage_source == "estimated"
     assert first.cost_nanousd > 0

@@ -108,16 +108,50 @@ def test_a_host_that_does_not_keep_to_the_limit_is_believed_what_its_answer_show
     leap(story())
 
 
+NO_OUTPUT, NO_INPUT, NOTHING = TokenUsage(input_uncached=10), TokenUsage(output_text=5), TokenUsage()
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("tokens", [NO_OUTPUT, NO_INPUT, NOTHING])
+def test_zeros_of_a_host_that_did_not_count_are_no_free_answer(tokens: TokenUsage, *, is_streamed: bool) -> None:
+    async def story() -> None:
+        usage = Usage(tokens)
+        script = [StreamStart("m", "x"), TextDelta("word " * 100), Finish("stop"), UsageReport(usage)]
+        whole = replace(reply_of(usage=usage), parts=(Text("word " * 100),))
+        stage = Stage({CHEAP: [ScriptedStream(script) if is_streamed else whole]}, policy=policy_with())
+        request = request_of(model=CHEAP, is_streamed=is_streamed)
+        if is_streamed:
+            await read_all(await stage.gateway.open_stream(request, NOBODY, ANY))
+        else:
+            await stage.gateway.answer(request, NOBODY, ANY)
+        (settlement,) = stage.ledger.settlements()
+        assert settlement.usage_source == "estimated"
+        assert settlement.tokens is not None
+        assert settlement.tokens.input_tokens > 0
+        assert settlement.tokens.output_tokens >= 100
+
+    leap(story())
+
+
+def test_an_answer_that_showed_nothing_may_have_cost_nothing() -> None:
+    """A prompt that a filter stopped has input and no output."""
+    request = request_of()
+    for tokens in (NO_OUTPUT, NOTHING):
+        assert is_possible(tokens, PLAIN, request, LIMIT, Seen(is_whole=True))
+        assert not is_possible(tokens, PLAIN, request, LIMIT, Seen(is_whole=True, code_bytes=9))
+        assert not is_possible(tokens, PLAIN, request, LIMIT, Seen()), "it may have had more"
+
+
 @given(st.data(), st.sampled_from([THINKER, PLAIN]), st.integers(1, 128_000), st.integers(0, 64_000))
 def test_no_honest_report_is_doubted(data: st.DataObject, model: PolicyModel, limit: int, chars: int) -> None:
     """Within the ceilings of a hold, with a vendor's own prompts on top, and thinking beside the limit."""
     request = request_of(body_bytes=data.draw(st.integers(0, 2_000_000)))
     most = input_tokens_max_of(request) + data.draw(st.integers(0, 100_000))
-    read = data.draw(st.integers(0, most))
+    read = data.draw(st.integers(0, most - 1))
     reported = TokenUsage(
-        input_uncached=data.draw(st.integers(0, most - read)),
+        input_uncached=data.draw(st.integers(1, most - read)),
         cache_read=read,
-        output_text=data.draw(st.integers(0, max(limit, chars))),
+        output_text=data.draw(st.integers(1, max(limit, chars))),
         output_reasoning=data.draw(st.integers(0, THINKING_ROOM_TOKENS)),
     )
     assert is_possible(reported, model, request, limit, Seen(text_bytes=chars))
