@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 DECISION_ID_MAX = 64
 SOURCE = r"[A-Za-z0-9 _.:@/-]{1,64}"
 FEEDBACK_BYTES_MAX = 65_536
+FIELD_SHOWN_MAX = 64
+FEEDBACK_FIELDS = ("decision_id", "score", "ok", "source")
 # Every label of a decision is read again with the next, and by everybody's ledger: one key has no need of more.
 LABELS_MAX = 100
 LIST_DEFAULT, LIST_MAX = 50, 500
@@ -176,7 +178,11 @@ def news_of(label: Feedback, lines: Sequence[Line]) -> Feedback | None:
 
 
 def parse_feedback(body: Mapping[str, object]) -> tuple[str, float, str]:
-    """Decision id, score and source. Raises RequestError naming the field."""
+    """Decision id, score and source. Raises RequestError naming the field, one that nothing would keep among them."""
+    for name in body:
+        if name not in FEEDBACK_FIELDS:
+            param = name if name.isidentifier() and len(name) <= FIELD_SHOWN_MAX else "body"
+            raise RequestError(f"{param}: unknown field; a label has {', '.join(FEEDBACK_FIELDS)}", param=param)
     decision_id, ok, score = body.get("decision_id"), body.get("ok"), body.get("score")
     source = body.get("source", "client")
     if not isinstance(decision_id, str):

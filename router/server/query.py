@@ -12,6 +12,8 @@ from router.misspelt import meant
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from starlette.datastructures import QueryParams
+
 COUNT_DIGITS_MAX = 9
 GROUPS_MAX = 4
 TAG_PREFIX = "tag:"
@@ -20,6 +22,8 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 WEEK_MS = 7 * DAY_MS
 AGO = re.compile(r"(\d{1,5})([hdw])", re.ASCII)
+# In a query a plus that was not encoded is a blank.
+PLUS_LOST = re.compile(r"(T[^ ]+) (\d\d:?\d\d)$", re.ASCII)
 UNIT_MS = {"h": HOUR_MS, "d": DAY_MS, "w": WEEK_MS}
 SPAN_NAMES = ("from", "to", "since")
 
@@ -42,9 +46,14 @@ SPAN_PARAMETERS: dict[str, list[dict[str, object]]] = {
 }
 
 
-def require_known(query: Mapping[str, str], *known: str) -> None:
-    """Raise RequestError for a parameter that the route does not take: ignored, it would answer another question."""
+def require_known(query: QueryParams, *known: str) -> None:
+    """Raise RequestError for a parameter that the route does not take, or that stands twice.
+
+    Ignored, either would answer another question.
+    """
     for name in query:
+        if len(query.getlist(name)) > 1:
+            raise RequestError(f"{name}: stands twice: send one, with commas between names", param=name)
         if name not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise RequestError(f"{name}: no parameter of this route; {takes}{meant(name, known)}", param=name)
@@ -61,7 +70,7 @@ def parse_moment(text: str | None, param: str, otherwise: int) -> int:
     if not text:
         return otherwise
     try:
-        return parse_time_ms(text)
+        return parse_time_ms(PLUS_LOST.sub(r"\1+\2", text))
     except (ValueError, OverflowError):
         raise RequestError(f"{param}: must be a time such as 2026-11-01T00:00:00Z", param=param) from None
 

@@ -190,6 +190,9 @@ async def test_feedback_is_written_down_and_shown(label: dict[str, Any], score: 
         ({"ok": True, "source": "a\nb"}, "source"),
         ({"ok": True, "source": "judge\n"}, "source"),
         ({"ok": True, "source": None}, "source"),
+        ({"comment": "too long"}, "comment"),
+        ({"rating": 5}, "rating"),
+        ({"too long, I think": 1}, "body"),
     ],
 )
 async def test_feedback_that_says_nothing_is_refused(changes: dict[str, Any], param: str) -> None:

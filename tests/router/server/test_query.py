@@ -59,6 +59,16 @@ async def test_no_report_or_list_ignores_a_parameter() -> None:
             assert meant in error["message"]
 
 
+async def test_a_parameter_that_stands_twice_is_refused() -> None:
+    app = app_of()
+    for path in LISTS:
+        name = LISTS[path][1]
+        sent = await send_to(app, "GET", f"{path}?{name}=1&{name}=2")
+        error = json.loads(sent.body)["error"]
+        assert (sent.status, error["param"]) == (400, name)
+        assert "stands twice" in error["message"]
+
+
 async def test_every_parameter_that_is_taken_stands_in_the_document() -> None:
     app = app_of()
     document = json.loads((await send_to(app, "GET", "/openapi.json")).body)
@@ -76,6 +86,7 @@ async def test_every_parameter_that_is_taken_stands_in_the_document() -> None:
         ({"since": "2w", "to": "2026-11-29"}, NOW_MS - 2 * WEEK_MS),
         ({"since": "2026-11-01"}, parse_time_ms("2026-11-01")),
         ({"from": "2026-11-01"}, parse_time_ms("2026-11-01")),
+        ({"from": "2026-11-01T00:00:00 01:00"}, parse_time_ms("2026-10-31T23:00:00Z")),
         ({}, NOW_MS - WEEK_MS),
     ],
 )
