@@ -39,6 +39,14 @@ if TYPE_CHECKING:
 THINKING_OUTPUT_FACTOR = 4
 NOTHING_WARM: Mapping[str, int] = MappingProxyType({})
 # A model that answers for one of these was not chosen by its loss: nothing is promised of it.
+# What a caller can make of a reason, by its code up to the colon.
+REFUSAL_HINTS = {
+    "wire": "`wire:` names what the model's API has no word for: leave it out, or ask another model",
+    "lacks": "`lacks:` names what the model cannot do",
+    "refuses": "`refuses:` names what it answers with an error, unless the policy's `routing.drop` leaves it out",
+    "rule": "`rule:` names the policy's rule that keeps the model out",
+    "no_api_key": "`no_api_key`: the gateway has no key of the model's provider",
+}
 UNPROMISED = ("pinned", "premium_not_eligible")
 
 
@@ -139,8 +147,10 @@ def refusal_of(
             param="messages",
         )
     reasons = "; ".join(f"{each.model}: {', '.join(each.why_not)}" for each in asked)
+    kinds = {why.partition(":")[0] for each in asked for why in each.why_not}
+    hints = "".join(f"; {hint}" for kind, hint in REFUSAL_HINTS.items() if kind in kinds)
     return NoEligibleModelError(
-        f"no model may serve this request ({reasons})",
+        f"no model may serve this request ({reasons}){hints}",
         param="model",
         data={"candidates": [{"model": each.model, "why_not": list(each.why_not)} for each in asked]},
     )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import orjson
+
 from router.chat import Image, Text, Thinking, ToolCall, ToolResult
+from router.providers.turns import arguments_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,12 +83,30 @@ def _for_open_models(message: dict[str, object]) -> dict[str, object]:
         return {**message, "role": "system"}
     if message.get("role") != "assistant":
         return message
-    content, refusal = message.get("content"), message.get("refusal")
+    content, refusal, calls = message.get("content"), message.get("refusal"), message.get("tool_calls")
+    if isinstance(calls, list) and not all(_is_sound(call) for call in calls):
+        message = {**message, "tool_calls": [call if _is_sound(call) else _made_sound(call) for call in calls]}
     if content is None and isinstance(refusal, str):
         return {**message, "content": refusal, "refusal": None}
     if isinstance(content, list) and any(_is_refusal(part) for part in content):
         return {**message, "content": [_as_text(part) if _is_refusal(part) else part for part in content]}
     return message
+
+
+def _is_sound(call: dict[str, dict[str, str]]) -> bool:
+    """Whether the call's arguments, which templates read as JSON, are an object, or none."""
+    arguments = call["function"]["arguments"]
+    try:
+        return not arguments or isinstance(orjson.loads(arguments), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _made_sound(call: dict[str, dict[str, str]]) -> dict[str, object]:
+    """The call with what its model wrote as anything else under one name, as the other wires are told it."""
+    function = call["function"]
+    kept = arguments_of(ToolCall("", function["name"], function["arguments"]))
+    return {**call, "function": {**function, "arguments": orjson.dumps(kept).decode()}}
 
 
 def _is_refusal(part: object) -> bool:

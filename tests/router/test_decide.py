@@ -164,6 +164,16 @@ def test_422_lists_every_candidate_with_every_reason() -> None:
     ]
     assert "haiku: no_api_key, lacks:vision, rule:only-meta" in caught.value.message
     assert caught.value.http_status == 422
+    for kind in ("`lacks:`", "`rule:`", "`no_api_key`"):
+        assert kind in caught.value.message, "what a reason means stands beside it"
+    assert "`wire:`" not in caught.value.message
+
+
+def test_what_an_api_has_no_word_for_is_told_as_that() -> None:
+    with pytest.raises(NoEligibleModelError) as caught:
+        decided(request_of(model="opus", sampling=Sampling(seed=4)))
+    assert caught.value.data["candidates"] == [{"model": "opus", "why_not": ["wire:seed"]}]
+    assert "no word for: leave it out" in caught.value.message
 
 
 def _only(vendor: str, **when: Any) -> Rule:
