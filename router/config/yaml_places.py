@@ -26,6 +26,7 @@ CORE_TAGS = frozenset(
     f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge")
 )
 NO_VALUE = "has no value: give it one, or remove the line"
+COMMA = "has no value: a comma begins a new key, so decimals have a point (0.05), and thousands no mark"
 INTEGER = re.compile(r"^[-+]?\d+$")
 FLOAT = re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+(\.\d*)?[eE][-+]?\d+)$")
 NOT_NUMBERS = {".nan", ".inf", "-.inf", "+.inf"}
@@ -183,7 +184,8 @@ class Places:
         if lowered in ("true", "false"):
             return lowered == "true"
         if lowered in ("", "~", "null"):
-            self.add(path, NO_VALUE)
+            is_comma = bool(path) and isinstance(path[-1], str) and path[-1].isdecimal()
+            self.add(path, COMMA if is_comma else NO_VALUE)
             return None
         if lowered in NOT_NUMBERS:
             self.add(path, f"`{text}` is not an amount of anything")

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from router.config.yaml_places import ExactFloat, Places, path_text
+from router.config.yaml_places import COMMA, ExactFloat, Places, path_text
 
 
 def value_of(text: str) -> object:
@@ -64,6 +64,7 @@ def test_a_number_with_a_point_keeps_its_text() -> None:
         ("a: 1\nb:\n", ["f.yaml:2: b: has no value: give it one, or remove the line"]),
         ("a: ~\nb: null", ["f.yaml:1: a: has no value: give it one, or remove the line",
                            "f.yaml:2: b: has no value: give it one, or remove the line"]),
+        ("a: {b: 0,05}", [f"f.yaml:1: a.05: {COMMA}"]),
         ("a: 1\nb: 2\na: 3\n", ["f.yaml:3: a: this key is given twice"]),
         ("a: .nan", ["f.yaml:1: a: `.nan` is not an amount of anything"]),
         ("a: " + "9" * 5000, ["f.yaml:1: a: a number beyond every measure"]),
