@@ -80,13 +80,13 @@ def _message(item: object, here: str, calls: _Calls) -> Message:
         calls.require_answered()
     if role == "assistant":
         return _assistant_message(message, here, calls)
-    return Message(role, _content(message.get("content"), f"{here}.content", role))
+    return Message(role, _content(message, here, role))
 
 
 def _tool_message(message: Mapping[str, object], here: str, calls: _Calls) -> Message:
     call_id = text_of(message.get("tool_call_id"), f"{here}.tool_call_id")
     calls.answer(call_id, here)
-    parts = _content(message.get("content"), f"{here}.content", "tool")
+    parts = _content(message, here, "tool")
     return Message("tool", (ToolResult(call_id, tuple(part for part in parts if isinstance(part, Text | Image))),))
 
 
@@ -99,10 +99,9 @@ def _assistant_message(message: Mapping[str, object], here: str, calls: _Calls) 
     for index, call in enumerate(made):
         calls.make(call.id, f"{here}.tool_calls[{index}]")
     refusal = optional_text_of(message.get("refusal"), f"{here}.refusal")
-    content = message.get("content")
     parts: tuple[Part, ...] = ()
-    if content is not None:
-        parts = _content(content, f"{here}.content", "assistant")
+    if message.get("content") is not None:
+        parts = _content(message, here, "assistant")
     elif refusal is not None:
         parts = (Text(refusal),)
     elif not made:
@@ -126,14 +125,19 @@ def _tool_calls(value: object, here: str) -> tuple[ToolCall, ...]:
     return tuple(found)
 
 
-def _content(value: object, here: str, role: Role) -> tuple[Part, ...]:
+def _content(message: Mapping[str, object], place: str, role: Role) -> tuple[Part, ...]:
+    """The message's text or parts; a prompt-cache mark of the message itself is that of its one text."""
+    value, here = message.get("content"), f"{place}.content"
+    cache = _cache(message.get("cache_control"), place)
     if isinstance(value, str):
-        return (Text(value),)
+        return (Text(value, cache),)
     if not isinstance(value, list):
         raise bad(here, "must be text or a list of parts")
     items = list_of(value, here, PARTS_MAX)
     if not items:
         raise bad(here, "must not be empty")
+    if cache is not None:
+        raise bad(f"{place}.cache_control", "stands beside several parts: set it at the one that it is for")
     return tuple(_part(item, f"{here}[{index}]", role) for index, item in enumerate(items))
 
 

@@ -126,6 +126,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"messages": [CALLING, {"role": "tool", "tool_call_id": "c2", "content": "x"}]}, "messages[1].tool_call_id"),
     ({"messages": [CALLING, {"role": "tool", "content": "x"}]}, "messages[1].tool_call_id"),
     ({"messages": [CALLING, {"role": "tool", "tool_call_id": "c1"}]}, "messages[1].content"),
+    (message(content="x", cache_control={"ttl": "2h"}), "messages[0].cache_control.ttl"),
+    (message(content=[{"type": "text", "text": "x"}], cache_control={"ttl": "5m"}), "messages[0].cache_control"),
     ({"messages": [USER, CALLING]}, "messages[1].tool_calls[0]"),
     ({"messages": [CALLING, USER]}, "messages[0].tool_calls[0]"),
     ({"messages": [CALLING, CALLING, {"role": "tool", "tool_call_id": "c1", "content": "x"}]}, CALL),
@@ -395,6 +397,13 @@ def test_a_whole_conversation_is_read() -> None:
     assert (request.is_streamed, request.wants_stream_usage) == (True, True)
     assert [tool.name for tool in request.tools] == ["f", "g"]
     assert request.extra == {"functions": None, "verbosity": None, "logit_bias": {"1": 2}}
+
+
+def test_a_message_of_one_text_may_carry_the_cache_mark_itself() -> None:
+    marked = {"role": "system", "content": "Be brief", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    request = parsed(messages=[marked, USER])
+    assert request.messages[0].parts == (Text("Be brief", "1h"),)
+    assert request.asks_for_caching
 
 
 def test_a_call_id_may_come_again_in_a_later_turn() -> None:
