@@ -74,7 +74,7 @@ class Label:
     interval; ``premium_expected`` is what the decision took it for, labels included. ``model`` and ``premium`` are the
     policy's names. ``key_id``, ``team``, ``tags`` and ``rules`` say whose request it was, ``voice`` who judged it, and
     ``is_check`` that a check of the cascade did. ``marks`` are those of the answer that was judged, None where it has
-    none; ``prompt`` is the salted hash of its question.
+    none; ``prompt`` is the salted hash of its question, and ``session_id`` the conversation that it stands in.
     """
 
     decision_id: str
@@ -97,6 +97,7 @@ class Label:
     is_check: bool = False
     marks: tuple[float, ...] | None = None
     prompt: str = ""
+    session_id: str | None = None
 
 
 def labels_of(row: RequestRow, lines: Sequence[Line], until_ms: int = 2**62) -> list[Label]:
@@ -130,7 +131,7 @@ def labels_of(row: RequestRow, lines: Sequence[Line], until_ms: int = 2**62) -> 
                     premium_width, row.quality_revision, premium_expected, row.quality_tier, row.tolerance,
                     row.key_id, row.team,
                     tuple(sorted(row.tags.items())), tuple(map(str, rules)) if isinstance(rules, list | tuple) else (),
-                    is_check, marks, prompt,
+                    is_check, marks, prompt, row.session_id,
                 )
             )  # fmt: skip
 

@@ -3,6 +3,7 @@
 Premium's own answer to a routed request is not known, so a label is compared with what premium is expected to reach:
 loss = expected premium - score. How far that expectation may be off is in the interval: a normal prior with the width
 of premium's place, narrowed by labels of answers that premium gave itself. Requests that premium answered lose nothing.
+Requests of one session are alike and say less than as many of others: intervals are clustered by session.
 """
 
 from __future__ import annotations
@@ -74,17 +75,20 @@ def quality_rows(
 
 def _row(name: str, tolerance: float, tier: Tier, labels: Sequence[Label]) -> dict[str, object]:
     losses = _by_request([each for each in labels if each.model != each.premium])
+    sessions = len({each.cluster for each in losses})
     loss, needed, why = None, 0, None
     if tier.answered and not tier.routed:
         loss = {"low": 0.0, "point": 0.0, "high": 0.0}
     elif not tier.answered:
         why = "no request was answered"
-    elif len(losses) < LABELS_MIN:
-        needed = LABELS_MIN - len(losses)
-        why = f"too few labels: POST /v1/feedback for {needed} more requests that a cheaper model answered"
+    elif sessions < LABELS_MIN:
+        needed = LABELS_MIN - sessions
+        what = "requests" if len(losses) < LABELS_MIN else "sessions"
+        why = f"too few labels: POST /v1/feedback for {needed} more {what} that a cheaper model answered"
     else:
-        premium = [each for each in labels if each.model == each.premium]
-        loss = realised_loss(losses, labels, premium, tier.routed / tier.answered)
+        premium = _by_request([each for each in labels if each.model == each.premium])
+        width = max(each.premium_width for each in labels)
+        loss = realised_loss(losses, premium, width, tier.routed / tier.answered)
     return {
         "tier": name,
         "tolerance": tolerance,
@@ -98,21 +102,33 @@ def _row(name: str, tolerance: float, tier: Tier, labels: Sequence[Label]) -> di
     }
 
 
-def _by_request(labels: Sequence[Label]) -> list[float]:
-    """One loss a request, the mean over those who judged it: who says it twice proves nothing twice."""
-    found: dict[str, list[float]] = defaultdict(list)
+class Gap(NamedTuple):
+    """How far one request's answer fell short of what premium is expected to reach, and the session that it is of."""
+
+    loss: float
+    cluster: str
+
+
+def _by_request(labels: Sequence[Label]) -> list[Gap]:
+    """One gap a request, the mean over those who judged it: who says it twice proves nothing twice."""
+    found: dict[str, list[Label]] = defaultdict(list)
     for each in labels:
-        found[each.decision_id].append(each.premium_expected - each.score)
-    return [sum(gaps) / len(gaps) for gaps in found.values()]
+        found[each.decision_id].append(each)
+    return [
+        Gap(
+            sum(each.premium_expected - each.score for each in judged) / len(judged),
+            decision_id if judged[0].session_id is None else f"session {judged[0].session_id}",
+        )
+        for decision_id, judged in found.items()
+    ]
 
 
 def realised_loss(
-    losses: Sequence[float], labels: Sequence[Label], premium: Sequence[Label], routed_share: float
+    losses: Sequence[Gap], premium: Sequence[Gap], premium_width: float, routed_share: float
 ) -> dict[str, float]:
     """Mean loss over all requests of a tier, of which a share was routed, with a 95 % interval."""
     mean, variance = _mean_and_variance(losses)
-    width = max(each.premium_width for each in labels) / Z_95
-    bias, doubt = premium_bias([each.score - each.premium_expected for each in premium], width)
+    bias, doubt = premium_bias([each._replace(loss=-each.loss) for each in premium], premium_width / Z_95)
     half = Z_95 * sqrt(variance + doubt)
     point = mean + bias
     return {
@@ -121,7 +137,7 @@ def realised_loss(
     }
 
 
-def premium_bias(residuals: Sequence[float], deviation: float) -> tuple[float, float]:
+def premium_bias(residuals: Sequence[Gap], deviation: float) -> tuple[float, float]:
     """How far premium is off what was expected, mean and variance: a normal prior around 0, and its own labels."""
     prior = max(deviation, DEVIATION_MIN) ** 2
     if len(residuals) < 2:  # noqa: PLR2004  # one value has no variance
@@ -131,9 +147,17 @@ def premium_bias(residuals: Sequence[float], deviation: float) -> tuple[float, f
     return weight * mean, prior * (1 - weight)
 
 
-def _mean_and_variance(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and the variance of the mean, as if one more had been wholly off: equal values are not certain ones."""
+def _mean_and_variance(values: Sequence[Gap]) -> tuple[float, float]:
+    """Mean, and the variance of the mean, as if the largest session once more had been wholly off.
+
+    Equal values are not certain ones. Source: the cluster-robust variance of a mean (Liang and Zeger 1986).
+    """
     count = len(values)
-    mean = sum(values) / count
-    spread = sum((each - mean) ** 2 for each in values)
-    return mean, (spread + 1.0) / count**2
+    mean = sum(each.loss for each in values) / count
+    sums: dict[str, float] = defaultdict(float)
+    sizes: dict[str, int] = defaultdict(int)
+    for each in values:
+        sums[each.cluster] += each.loss - mean
+        sizes[each.cluster] += 1
+    spread = sum(each**2 for each in sums.values())
+    return mean, (spread + max(sizes.values()) ** 2) / count**2

@@ -87,6 +87,40 @@ def test_the_interval_covers_the_truth_nineteen_times_in_twenty() -> None:
     assert covered >= 0.93 * 300
 
 
+@pytest.mark.parametrize(("sessions", "length"), [(40, 5), (50, 12), (35, 1)])
+def test_requests_of_one_session_are_no_witnesses_of_their_own(sessions: int, length: int) -> None:
+    """All of a session succeed or fail together: the interval still covers the truth nineteen times in twenty."""
+    rng = random.Random(7)
+    told = {
+        (session, score): [
+            replace(label(session * 100 + number, score, width=0.0), session_id=f"s{session}")
+            for number in range(length)
+        ]
+        for session in range(sessions)
+        for score in (0.0, 1.0)
+    }
+    covered = 0
+    for _ in range(200):
+        labels = [each for session in range(sessions) for each in told[session, float(rng.random() < 0.75)]]
+        found = loss_of(labels, Tier(80, 80, {"shipped": 80}))
+        covered += found["low"] <= 0.9 - 0.75 <= found["high"]
+    assert covered >= 0.93 * 200
+
+
+def test_many_labels_of_few_sessions_are_too_few() -> None:
+    labels = [replace(label(number, 0.8), session_id=f"s{number % 4}") for number in range(400)]
+    row = row_of(labels)
+    assert (row["realised_loss"], row["labels"], row["labels_needed"]) == (None, 400, LABELS_MIN - 4)
+    assert "26 more sessions" in str(row["why"])
+
+
+def test_many_words_on_premiums_answer_are_one_label_too() -> None:
+    labels = [label(number, 0.8, width=0.3) for number in range(200)]
+    premium = [label(number + 1000, 0.9, model="premium", width=0.3) for number in range(5)]
+    shouted = [replace(each, voice=Voice("k1", f"v{voice}")) for each in premium for voice in range(200)]
+    assert loss_of([*labels, *shouted]) == loss_of([*labels, *premium])
+
+
 def test_the_promise_of_a_tier_is_the_weakest_that_a_cheaper_model_answered_under() -> None:
     def totals(model: str, promise: str, answered: int) -> RequestTotals:
         return RequestTotals(("balanced", model, promise), answered, answered, *([0] * 12))
