@@ -75,9 +75,13 @@ def savings_report(
     policy_revisions: Sequence[str],
     quality: Sequence[Mapping[str, object]],
 ) -> dict[str, object]:
-    """The savings report as plain JSON values, in the contract's shape; the waterfall sums to the savings exactly."""
+    """The savings report as plain JSON values, in the contract's shape; the waterfall sums to the savings exactly.
+
+    What callers saved who named a cheaper model is a step of its own: no routing did that.
+    """
     failed = whole.failed_cost_nanousd
-    routing = whole.premium_point_nanousd - (whole.cost_nanousd - failed)
+    pinned = whole.pinned_savings_nanousd
+    routing = whole.premium_point_nanousd - (whole.cost_nanousd - failed) - pinned
     excluded = [
         {"why": why, "requests": count}
         for why, count in (
@@ -107,6 +111,7 @@ def savings_report(
         },
         "waterfall": [
             {"step": "routing", "usd": usd_of(routing)},
+            {"step": "pinned", "usd": usd_of(pinned)},
             {"step": "retries_and_escalations", "usd": usd_of(-failed)},
         ],
         "groups": [{**dict(zip(names, each.group, strict=True)), **group_fields(each)} for each in groups],

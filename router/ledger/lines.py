@@ -325,8 +325,9 @@ class RequestTotals:
     """Sums over a group of requests; ``group`` holds the group's values in the order of the group-by names.
 
     ``failed`` counts what was tried and not wholly answered (failed, broken, expired, client left); an open request
-    counts in ``requests`` alone. ``attempts`` counts intents. ``groups`` is above 1 only for the rest behind as many
-    groups as were asked for; its own ``group`` is empty.
+    counts in ``requests`` alone. ``attempts`` counts intents. ``pinned_savings_nanousd`` is what premium would have
+    cost beyond the answers of models that callers named. ``groups`` is above 1 only for the rest behind as many groups
+    as were asked for; its own ``group`` is empty.
     """
 
     group: tuple[str | None, ...]
@@ -345,4 +346,5 @@ class RequestTotals:
     premium_point_nanousd: int
     premium_high_nanousd: int
     attempts: int = 0
+    pinned_savings_nanousd: int = 0
     groups: int = 1

@@ -196,4 +196,9 @@ def _totals_of(group: tuple[str | None, ...], rows: Sequence[RequestRow]) -> Req
         premium_point_nanousd=sum(row.premium_point_nanousd for row in rows),
         premium_high_nanousd=sum(row.premium_high_nanousd for row in rows),
         attempts=sum(row.attempts for row in rows),
+        pinned_savings_nanousd=sum(
+            row.premium_point_nanousd - row.cost_nanousd + row.failed_cost_nanousd
+            for row in rows
+            if row.arm == "pinned"
+        ),
     )

@@ -42,7 +42,7 @@ export const whyText = (code) => {
   return detail && WHY_WITH[name] ? WHY_WITH[name](detail) : WHY[code] ?? code;
 };
 
-export const STEPS = { routing: "Saved by routing", retries_and_escalations: "Spent on failed and escalated attempts" };
+export const STEPS = { routing: "Saved by routing", pinned: "Saved by callers who named a model", retries_and_escalations: "Spent on failed and escalated attempts" };
 export const featureText = (name) => name.replaceAll("_", " ");
 
 // Everything is told in UTC, as ledger and report have it; today's date goes without saying.

@@ -53,6 +53,7 @@ SUMS = (
     "SUM(premium_point_nanousd)",
     "SUM(premium_high_nanousd)",
     "SUM(attempts)",
+    "SUM(CASE WHEN arm = 'pinned' THEN premium_point_nanousd - cost_nanousd + failed_cost_nanousd ELSE 0 END)",
 )
 POSTGRES_MOMENTS = {"day": "YYYY-MM-DD", "hour": 'YYYY-MM-DD"T"HH24":00Z"', "minute": 'YYYY-MM-DD"T"HH24:MI"Z"'}
 # A tag's name is the caller's text: always a parameter, never part of the statement or of a path.

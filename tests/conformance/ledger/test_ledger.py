@@ -187,6 +187,21 @@ async def test_totals_sum_exactly_by_every_group(ledger: Ledger) -> None:
     ]
 
 
+async def test_what_callers_saved_who_named_a_model_is_told_apart(ledger: Ledger) -> None:
+    await ledger.append(intent_line("a"), settlement_line("a"))
+    await ledger.append(
+        intent_line("b", arm="pinned"),
+        failure_line("b", cost_nanousd=7),
+        intent_line("b", 2, arm="pinned"),
+        settlement_line("b", 2),
+    )
+    await ledger.append(intent_line("c", arm="pinned"), failure_line("c", cost_nanousd=5))
+    (totals,) = await ledger.totals(ALL, [])
+    assert totals.pinned_savings_nanousd == 5_000_000 - 1_234_567, "failed attempts are told by themselves"
+    by_team = await ledger.totals(ALL, ["team"], most=10)
+    assert [each.pinned_savings_nanousd for each in by_team] == [totals.pinned_savings_nanousd]
+
+
 async def test_totals_of_nothing_are_one_group_of_zeros(ledger: Ledger) -> None:
     (totals,) = await ledger.totals(ALL, [])
     assert (totals.requests, totals.cost_nanousd) == (0, 0)

@@ -44,6 +44,16 @@ async def app_of(**changes: Any) -> tuple[Callable[..., Any], ServerParts]:
     return create_app(parts, report_routes(parts)), parts
 
 
+async def test_a_cheap_model_that_the_caller_named_is_no_saving_of_the_routing() -> None:
+    app, parts = await app_of()
+    before = found(await send_to(app, "GET", PATH))
+    await parts.ledger.append(intent_line("e", arm="pinned"), settlement_line("e"))
+    after = found(await send_to(app, "GET", PATH))
+    steps = {each["step"]: parse_usd(each["usd"]) for each in after["waterfall"]}
+    assert steps == {**{each["step"]: parse_usd(each["usd"]) for each in before["waterfall"]}, "pinned": POINT - COST}
+    assert sum(steps.values()) == parse_usd(after["totals"]["savings_usd"]["point"])
+
+
 async def test_totals_are_exact_and_the_waterfall_sums_to_the_savings() -> None:
     app, _ = await app_of()
     report = found(await send_to(app, "GET", PATH))
@@ -57,8 +67,8 @@ async def test_totals_are_exact_and_the_waterfall_sums_to_the_savings() -> None:
     }
     assert totals["savings_usd"]["point"] == usd_of(2 * POINT - 2 * COST - 12)
     assert sum(parse_usd(step["usd"]) for step in report["waterfall"]) == parse_usd(totals["savings_usd"]["point"])
-    assert [step["step"] for step in report["waterfall"]] == ["routing", "retries_and_escalations"]
-    assert report["waterfall"][1]["usd"] == usd_of(-12)
+    assert [step["step"] for step in report["waterfall"]] == ["routing", "pinned", "retries_and_escalations"]
+    assert report["waterfall"][2]["usd"] == usd_of(-12)
     assert totals["measured"] is None
     assert totals["measured_why"].startswith("modelled, not measured")
     assert report["coverage"]["modelled"] == pytest.approx(2 / 3, abs=1e-6)
