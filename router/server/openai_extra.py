@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 PASSED_FIELDS = ADVICE_FIELDS | frozenset(OPENAI_ONLY_FIELDS) | {"service_tier", "modalities", "top_logprobs"}
 # What would have the vendor bill something that no price of the catalogue covers, so that neither a hold nor the ledger
 # could know it: another tier of service, searches by the piece, speech, more answers than one, another model.
-SERVICE_TIERS = ("auto", "default", "standard")
+# The usual one by the names that OpenAI, Groq and Anthropic have for it.
+SERVICE_TIERS = ("auto", "default", "standard", "on_demand", "standard_only")
 OTHER_PRICES = "is billed at prices of its own, which no budget and no report would know: leave it out"
 BY_THE_PIECE = "is billed by the piece, which no budget and no report would know: leave it out"
 ANOTHER_MODEL = "would have a host choose another model or price: name one model as `model`, or let the policy choose"

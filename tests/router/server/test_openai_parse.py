@@ -436,7 +436,7 @@ def test_absent_and_null_mean_the_same() -> None:
 
 
 def test_the_usual_service_and_text_alone_may_be_asked_for_by_name() -> None:
-    for tier in ("auto", "default", "standard", None):
+    for tier in ("auto", "default", "standard", "on_demand", "standard_only", None):
         assert parsed(service_tier=tier, modalities=["text"], web_search_options=None).body["service_tier"] == tier
 
 
