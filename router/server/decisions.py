@@ -14,7 +14,7 @@ from router.answer_marks import MARK_NAMES
 from router.clock import iso_of
 from router.errors import DecisionNotFoundError, RequestError, TooManyLabelsError
 from router.features import FEATURE_NAMES
-from router.ledger import Feedback, Intent, Rejection, RequestQuery, Settlement
+from router.ledger import Feedback, Folio, Intent, Rejection, RequestQuery
 from router.money import usd_of
 from router.savings import usd_range
 from router.server.auth import caller_of, is_admin, reader_of
@@ -271,17 +271,19 @@ def marks_by_name(marks: Sequence[float] | None) -> dict[str, float] | None:
 
 
 def _attempts(lines: tuple[Line, ...]) -> list[dict[str, object]]:
-    """Each attempt with how it ended; one that still runs, or that a crash left open, has no end yet."""
-    ends = {each.attempt: each for each in lines if isinstance(each, Settlement)}
+    """Each attempt as its lines stand, corrections included; one that still runs has no end yet."""
+    folio = Folio()
+    for line in lines:
+        folio.add(line)
     found: list[dict[str, object]] = []
-    for intent in (each for each in lines if isinstance(each, Intent)):
-        end = ends.get(intent.attempt)
+    for each in folio.attempts.values():
+        end = each.settlement
         found.append(
             {
-                "attempt": intent.attempt,
-                "model": intent.model,
+                "attempt": each.number,
+                "model": each.model,
                 "outcome": "open" if end is None else end.outcome,
-                "cost_usd": None if end is None else usd_of(end.cost_nanousd),
+                "cost_usd": None if end is None else usd_of(each.cost_nanousd),
                 "usage_source": None if end is None else end.usage_source,
                 "error_code": None if end is None else end.error_code,
                 "latency_ms": None if end is None else end.latency_ms,

@@ -13,10 +13,11 @@ from jsonschema import Draft202012Validator
 
 from router.features import FEATURE_NAMES, NETWORK_FEATURE_COUNT
 from router.ledger import Feedback
+from router.money import usd_of
 from router.server import create_app
 from router.server.decisions import LABELS_MAX
 from router.stores.memory import MemoryLedger
-from tests.lines import START_MS, StillClock, intent_line, rejection_line, settlement_line
+from tests.lines import START_MS, StillClock, failure_line, intent_line, rejection_line, settlement_line
 from tests.router.server.fakes import KEYS, Sent, parts_of, quality_model, send_to
 
 if TYPE_CHECKING:
@@ -76,6 +77,19 @@ async def test_rows_say_what_was_billed_and_nothing_of_the_content() -> None:
     schema = {**document["components"]["schemas"]["DecisionList"], "components": document["components"]}
     Draft202012Validator(schema).validate(found(await send_to(app, "GET", PATH)))
     assert set(answered) == set(document["components"]["schemas"]["DecisionRow"]["properties"])
+
+
+async def test_what_attempts_cost_sums_to_the_decision_also_where_a_lease_was_corrected() -> None:
+    ledger = MemoryLedger()
+    await ledger.append(intent_line("d1", hold_nanousd=9_000))
+    await ledger.append(failure_line("d1", cost_nanousd=7), intent_line("d1", 2, hold_nanousd=9_000))
+    await ledger.close_expired(START_MS + 10**9)
+    await ledger.append(settlement_line("d1", 2, cost_nanousd=40))
+    app = create_app(parts_of(ledger=ledger))
+    one = found(await send_to(app, "GET", f"{PATH}/d1"))
+    told = [(each["outcome"], each["cost_usd"], each["usage_source"]) for each in one["attempts"]]
+    assert told == [("failed", usd_of(7), "estimated"), ("answered", usd_of(40), "reported")]
+    assert one["cost_usd"] == usd_of(47)
 
 
 async def test_each_reader_lists_and_opens_the_same() -> None:
