@@ -61,7 +61,7 @@ def chargeback_report(
         "to": to_text,
         "group_by": list(names),
         "currency": "USD",
-        "totals": charge_fields(_sum_of(found)),
+        "totals": charge_fields(summed(found)),
         "owners": [{"owner": _owner_of(names, each), **charge_fields(each)} for each in owners],
         "unallocated": {"owner": None, **charge_fields(unallocated)},
         "rest": None if rest is None else {"owners": rest.groups, **charge_fields(rest)},
@@ -73,5 +73,6 @@ def _owner_of(names: Sequence[str], totals: RequestTotals) -> Mapping[str, str |
     return dict(zip(names, totals.group, strict=True))
 
 
-def _sum_of(found: Sequence[RequestTotals]) -> RequestTotals:
+def summed(found: Sequence[RequestTotals]) -> RequestTotals:
+    """All groups together."""
     return RequestTotals(group=(), **{name: sum(getattr(each, name) for each in found) for name in SUMS})

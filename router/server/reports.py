@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from router.chargeback import summed
 from router.clock import iso_of
 from router.errors import RequestError
 from router.feedback import labels_of
@@ -36,16 +37,15 @@ def parse_groups(text: str) -> tuple[str, ...]:
 
 
 async def report_of(ledger: Ledger, policy: Policy, query: RequestQuery, names: tuple[str, ...]) -> dict[str, object]:
-    """The report over a query."""
-    whole = await ledger.totals(query, ())
+    """The report over a query; its totals are the sum of its groups, which no request between two readings can part."""
     # Callers make up the values of tags: the dearest are told apart. Other names are the policy's or the calendar's.
     most = GROUPS_SHOWN_MAX if any(name.startswith("tag:") for name in names) else None
     groups = await ledger.totals(query, names, most=most) if names else ()
     rest = groups[-1] if groups and names and not groups[-1].group else None
     told = groups if rest is None else groups[:-1]
-    empty = whole[0] if whole else _nothing()
+    whole = [summed(groups)] if names else await ledger.totals(query, ())
     report = savings_report(
-        empty,
+        whole[0] if whole else _nothing(),
         sorted(told, key=lambda each: tuple((value is None, value or "") for value in each.group)),
         names=names,
         from_text=iso_of(query.from_ms),

@@ -19,6 +19,7 @@ from tests.router.server.fakes import KEYS, POLICY, Sent, parts_of, send_to
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from router.ledger import RequestTotals
     from router.server.parts import ServerParts
 
 ADMIN, SEARCH, LEGAL = {"x-api-key": "admin"}, {"x-api-key": "key-search"}, {"x-api-key": "key-legal"}
@@ -42,6 +43,27 @@ async def app_of(**changes: Any) -> tuple[Callable[..., Any], ServerParts]:
     await ledger.append(rejection_line("d", team="legal", key_id="k2"))
     parts = parts_of(ledger=ledger, **changes)
     return create_app(parts, report_routes(parts)), parts
+
+
+class Busy(MemoryLedger):
+    """Another request is settled after every reading."""
+
+    asked = 0
+
+    async def totals(self, *arguments: Any, **named: Any) -> tuple[RequestTotals, ...]:
+        found = await super().totals(*arguments, **named)
+        self.asked += 1
+        await self.append(intent_line(f"more-{self.asked}"), settlement_line(f"more-{self.asked}"))
+        return found
+
+
+async def test_groups_sum_to_the_totals_also_while_requests_come_in() -> None:
+    parts = parts_of(ledger=Busy())
+    await parts.ledger.append(intent_line("a"), settlement_line("a"))
+    report = found(await send_to(create_app(parts, report_routes(parts)), "GET", f"{PATH}&group_by=team"))
+    assert sum(each["requests"] for each in report["groups"]) == report["totals"]["requests"]
+    costs = [parse_usd(each["realized_cost_usd"]) for each in report["groups"]]
+    assert sum(costs) == parse_usd(report["totals"]["realized_cost_usd"])
 
 
 async def test_a_cheap_model_that_the_caller_named_is_no_saving_of_the_routing() -> None:
