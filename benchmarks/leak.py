@@ -26,10 +26,23 @@ from rich.table import Table
 from benchmarks.leak_agents import HOUR_MS
 from benchmarks.leak_gates import NoGate, PeerGate, RateGate
 from benchmarks.leak_legitimate import coding_agent, eval_harness, launch_day, map_reduce, recorded
+from benchmarks.leak_loops import barren, compacted, cron, fresh_ids, hourly, nested_chinese, pictures, talk
 from benchmarks.leak_picture import draw
 from benchmarks.leak_play import Player, load_sessions
 from benchmarks.leak_scenarios import fan_out, recursion, retry_storm, tool_loop, weekend_loop
 from benchmarks.leak_shared import SharedGate, Sites
+from benchmarks.leak_work import (
+    completions,
+    few_shot,
+    file_lines,
+    handed_on,
+    in_system,
+    patient,
+    sensors,
+    spoken,
+    support_desk,
+    tickets,
+)
 from benchmarks.record import REPO, write_result
 from evals.dataset import shared_data_path
 from router.money import usd_of
@@ -74,6 +87,28 @@ RUNAWAYS: dict[str, Callable[[int], Scenario]] = {
     "S7 errors, one tool": lambda seed: tool_loop(seed, errors=True, tools=1),
     "S7 times in the results": lambda seed: tool_loop(seed, stamp="iso", tools=4),
 }
+# Of the same kinds, as different as real life makes them; played to one gateway.
+OTHER_RUNAWAYS: dict[str, Callable[[int], Scenario]] = {
+    "S10 a fresh id in the prompt": fresh_ids,
+    "S10 a fresh id behind forty that stay": lambda seed: fresh_ids(seed, where="trace"),
+    "S10 a fresh id in the system prompt": lambda seed: fresh_ids(seed, where="system"),
+    "S11 once a minute, Chinese": cron,
+    "S11 once a minute, Arabic digits": lambda seed: cron(seed, time="arabic"),
+    "S11 once a minute, German": lambda seed: cron(seed, time="german"),
+    "S11 once an hour, a dollar each": hourly,
+    "S12 two agents talk": talk,
+    "S12 two agents, 25 s an answer": lambda seed: talk(seed, wrap="The reviewer says: {}", latency_ms=25_000),
+    "S12 three in a ring": lambda seed: talk(seed, agents=3),
+    "S12 two agents, Chinese": lambda seed: talk(seed, is_chinese=True),
+    "S13 the last answer kept": compacted,
+    "S13 the last five answers kept": lambda seed: compacted(seed, kept=5),
+    "S13 recursion, Chinese": nested_chinese,
+    "S14 empty pages": barren,
+    "S14 errors with other numbers": lambda seed: barren(seed, kind="errors"),
+    "S14 bad guesses": lambda seed: barren(seed, kind="guesses"),
+    "S15 a picture and a time": pictures,
+    "S15 a picture, signed anew": lambda seed: pictures(seed, is_signed=True),
+}
 # Played to several gateways alone, of which one is killed about every so many calls.
 KILLED: dict[str, tuple[Callable[[int], Scenario], int]] = {
     "S9 fan-out, gateways killed": (fan_out, 100),
@@ -89,6 +124,24 @@ LEGITIMATE: dict[str, Callable[[int], Scenario]] = {
     "N3 pass after pass": lambda seed: eval_harness(seed, at_once=False),
     "N4 launch day": lambda seed: launch_day(seed, sessions=700),
     "N4 a button": lambda seed: launch_day(seed, sessions=1_000, popular=0.3),
+}
+OTHER_LEGITIMATE: dict[str, Callable[[int], Scenario]] = {
+    "N5 document in the system prompt": in_system,
+    "N5 few-shot turns": few_shot,
+    "N6 lines of a file": file_lines,
+    "N6 rows that get the same JSON": sensors,
+    "N7 support desk": support_desk,
+    "N7 support desk, canned answer": lambda seed: support_desk(seed, people=600, over_ms=2 * HOUR_MS, is_canned=True),
+    "N8 voice": spoken,
+    "N8 game": lambda seed: spoken(seed, is_game=True),
+    "N9 summary handed on": handed_on,
+    "N9 completions": completions,
+    "N10 a job's progress": patient,
+    "N10 days without events": lambda seed: patient(seed, kind="days"),
+    "N10 pages of a log of errors": lambda seed: patient(seed, kind="logs"),
+    "N10 row by row": lambda seed: patient(seed, kind="rows"),
+    "N10 errors mended one by one": lambda seed: patient(seed, kind="errors"),
+    "N11 an agent for each ticket": tickets,
 }
 
 
@@ -107,7 +160,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Play, print, write the result file."""
     runaways = {name: make for name, make in RUNAWAYS.items() if arguments.only in name}
     works = {name: make for name, make in {**LEGITIMATE, **_recorded()}.items() if arguments.only in name}
-    if (not runaways and not works and not arguments.shared) or arguments.seeds < 1:
+    others_of = {**OTHER_RUNAWAYS, **OTHER_LEGITIMATE}
+    further = {name: make for name, make in others_of.items() if arguments.only in name}
+    if (not runaways and not works and not further and not arguments.shared) or arguments.seeds < 1:
         print(f"leak: nothing is called {arguments.only!r}, or no seeds", file=sys.stderr)
         return 2
     seeds = range(1, arguments.seeds + 1)
@@ -115,9 +170,9 @@ def run(arguments: argparse.Namespace) -> int:
         others: dict[str, Callable[[], Gate]] = {"nothing": NoGate, f"{RATE}/min a key": lambda: RateGate(RATE)}
         if arguments.peer:
             others["LiteLLM"] = lambda: stack.enter_context(PeerGate(arguments.peer))
-        task = progress.add_task("replays", total=len(runaways) + len(works))
+        task = progress.add_task("replays", total=len(runaways) + len(works) + len(further))
         rows = []
-        for name, make in {**runaways, **works}.items():
+        for name, make in {**runaways, **works, **further}.items():
             progress.update(task, description=name)
             rows.append(_row(name, make, seeds, others))
             progress.advance(task)
@@ -134,7 +189,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = write_result("leak", sys.argv[1:] or ["leak"], figures)
     print(f"result written to {path}")
     if arguments.picture:
-        draw(rows, REPO / "docs" / "images" / "leak.svg")
+        draw([row for row in rows if row["scenario"] not in others_of], REPO / "docs" / "images" / "leak.svg")
     return 0 if figures["ok"] else 1
 
 
@@ -160,7 +215,7 @@ def _row(
     ok = all(each.refused == 0 for each in played)
     if is_runaway:
         ok = ratio is not None and ratio <= RATIO_MAX
-        if name.startswith("S1"):
+        if name.startswith("S1 "):
             ok = ok and max(each.spent for each in played) < S1_MAX_NANOUSD
     return {
         "scenario": name,

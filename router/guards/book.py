@@ -82,6 +82,17 @@ class Book:
             return True
         return moved_as_clock(pattern.stamps, event.stamps, (event.time_ms - pattern.asked_ms) / 1000)
 
+    def drain(self, pattern: Pattern, now_ms: int, bounds: Guards) -> float:
+        """How fast its repeats are forgotten, per millisecond: not at all while they come faster than may be for ever.
+
+        So they count as in a window that slides, though no list of their times is kept; and after a pause no more of
+        them count than the window may hold, however many there were.
+        """
+        gap_ms, interval_ms = now_ms - pattern.lately.at_ms, bounds.window_ms / bounds.repeats_max
+        if gap_ms < interval_ms:
+            return 0.0
+        return 1 / interval_ms + max(pattern.lately.level - bounds.repeats_max, 0.0) / gap_ms
+
     def next_node(self, event: Asked) -> Node:
         """The node of a request, counted on from its parent's."""
         parent = self.nodes.peek(event.parent) if event.parent else None
@@ -131,6 +142,8 @@ class Book:
             neared=neared if event.is_fast else 0,
             over_nanousd=parent.over_nanousd,
             spent_nanousd=parent.spent_nanousd,
+            # Until somebody replies it is the first question that is worked on.
+            opening=parent.opening if is_tool else 0,
         )
 
     def _asked(self, event: Asked, bounds: Guards) -> None:
@@ -148,13 +161,12 @@ class Book:
             self.nodes.put(event.whole, node)
         before = self.nodes.peek(event.parent) if event.parent else None
         if before is not None and before.opening:
-            self.pattern(before.opening).went_on += 1
+            self._went_on(before, event)
         if event.head:
             self.heads.put(event.head, event.whole)
-        per_ms = bounds.repeats_max / bounds.window_ms
-        self._again(self.pattern(event.pattern), event, per_ms)
+        self._again(self.pattern(event.pattern), event, bounds)
         if event.bare:
-            self._again(self.pattern(event.bare), event, per_ms)
+            self._again(self.pattern(event.bare), event, bounds)
         for who in (event.owner, event.team):
             if who:
                 owner = self.owner(who, now_ms)
@@ -162,6 +174,12 @@ class Book:
                 owner.day.add(expected, now_ms)
                 if who == event.owner:
                     self._tried(owner, event)
+
+    def _went_on(self, before: Node, event: Asked) -> None:
+        """A conversation goes on from its first question; or from what tools said to it, and a person replies."""
+        pattern = self.pattern(before.opening)
+        pattern.went_on += before.calls == 1
+        pattern.replied += event.kind == "user"
 
     def _tried(self, owner: Owner, event: Asked) -> None:
         owner.attempts += 1
@@ -178,9 +196,9 @@ class Book:
         for each in {root, session} - {0}:
             self.root(each).bucket.add(nanousd, now_ms, bounds.nanousd_per_hour_max / HOUR_MS)
 
-    def _again(self, pattern: Pattern, event: Asked, per_ms: float) -> None:
+    def _again(self, pattern: Pattern, event: Asked, bounds: Guards) -> None:
         if self.is_again(pattern, event):
-            pattern.lately.add(1, event.time_ms, per_ms)
+            pattern.lately.add(1, event.time_ms, self.drain(pattern, event.time_ms, bounds))
             pattern.day.add(event.expected_nanousd, event.time_ms)
             if event.is_over:
                 pattern.over.add(event.expected_nanousd, event.time_ms)

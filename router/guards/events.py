@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Asked(NamedTuple):
     """A request was let through. ``parent`` is 0 for a conversation that begins; ``expected`` is what it may cost.
 
-    ``outline`` is 0 where it is no tool's turn, or where an older gateway wrote the event.
+    ``outline`` is 0 where a turn that is no tool's holds no opaque id, or where an older gateway wrote the event.
     """
 
     time_ms: int

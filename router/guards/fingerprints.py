@@ -33,6 +33,13 @@ WORDS_OF_PIECE: Final = 10
 PIECE_WORDS_MIN: Final = 4
 # So long a piece is no phrase that two authors share by chance: the last bit of its digest says so.
 STRONG_WORDS_MIN: Final = 8
+# Chinese and Japanese, and Thai, Lao, Burmese and Khmer, are written without spaces: there a character ends a word
+# where so many of the last bits of its UTF-8 are 0, every other one or every fourth, so that a text is cut alike
+# wherever it is pasted. By the first of its three bytes; 0xFF: it ends none.
+UNSPACED: Final = b"\xe0\xe1\xe3\xe4\xe5\xe6\xe7\xe8\xe9"
+ENDS_BY_LEAD: Final = np.full(256, 0xFF, dtype=np.uint8)
+ENDS_BY_LEAD[list(UNSPACED[:2])] = 0b11
+ENDS_BY_LEAD[list(UNSPACED[2:])] = 0b1
 MASK: Final = (1 << 64) - 1
 # Where a word's 32-bit code has its lowest byte among its four.
 LOWEST: Final = slice(0 if sys.byteorder == "little" else 3, None, 4)
@@ -73,7 +80,16 @@ def words_of(key: bytes, text: str) -> Hashes:
 
 def _read(text: str) -> bytes:
     half = TEXT_CHARS_MAX // 2
-    return encode_text(text if len(text) <= TEXT_CHARS_MAX else text[:half] + "\n" + text[-half:])
+    text = text if len(text) <= TEXT_CHARS_MAX else text[:half] + "\n" + text[-half:]
+    raw = encode_text(text)
+    return raw if text.isascii() or len(raw.translate(None, UNSPACED)) == len(raw) else _spaced(raw)
+
+
+def _spaced(raw: bytes) -> bytes:
+    """The text with spaces where words end of scripts that write none."""
+    codes = np.frombuffer(raw, dtype=np.uint8)
+    ends = np.flatnonzero((codes[2:] & ENDS_BY_LEAD[codes[:-2]]) == 0)
+    return np.insert(codes, ends + 3, 0x20).tobytes()
 
 
 def simhash(hashes: Hashes) -> int:

@@ -18,6 +18,7 @@ from router.guards.events import Asked, Done, Event, Ruled
 from router.guards.fingerprints import digest, simhash, words_of
 from router.guards.kinship import place_of
 from router.guards.ladder import RUNGS, TOUCH_EVERY_MS, Action, gate_of, next_quiet_ms, rung_of
+from router.guards.outcomes import progress_in
 from router.guards.reading import answer_pieces, chars_of, reading_of, said_digest
 from router.guards.rules import SAME_SAID_CHARS, findings
 from router.guards.state import Case, scope_id_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from router.chat import Part, Request
+    from router.guards.reading import Reading, Systems
     from router.guards.rules import Finding
     from router.guards.verdicts import Decided
     from router.ledger import GuardTrip
@@ -55,6 +57,7 @@ class Keeper:
     book: Book = field(default_factory=Book)
     outbox: list[Event] = field(default_factory=list)
     is_away: bool = False
+    systems: Systems = field(default_factory=dict)
     bounds: Guards = FALLBACK
     latest_ms: int = 0
 
@@ -178,10 +181,11 @@ class Keeper:
     ) -> tuple[Asked, bytes]:
         who = caller.key_id or ""
         key, owner = owner_of(self.salt, who)
-        reading = reading_of(request, key)
-        place = place_of(self.book, reading, request, key, _opened(terms, caller, self.salt, now_ms), now_ms)
+        reading = reading_of(request, key, self.systems, now_ms / 1000)
+        cost_nanousd = max(decision.candidate(decision.order[0]).expected_cost_nanousd or 0, 0)
+        ticket = _opened(terms, caller, self.salt, now_ms)
+        place = place_of(self.book, reading, request, key, ticket, now_ms, cost_nanousd)
         pattern = self.book.patterns.peek(reading.pattern)
-        model = decision.order[0]
         event = Asked(
             time_ms=now_ms,
             owner=owner,
@@ -194,7 +198,7 @@ class Keeper:
             is_fast=place.is_fast,
             is_over=False,
             is_retry=pattern is not None and pattern.failed > 0,
-            expected_nanousd=max(decision.candidate(model).expected_cost_nanousd or 0, 0),
+            expected_nanousd=cost_nanousd,
             whole=reading.whole,
             pattern=reading.pattern,
             bare=reading.bare,
@@ -202,7 +206,7 @@ class Keeper:
             call=reading.call,
             kind=reading.kind,
             # What opens a conversation is near to nothing yet.
-            near=simhash(words_of(key, reading.plain)) if place.parent else 0,
+            near=_near(key, reading) if place.parent else 0,
             head=reading.head,
             turn_chars=place.new_chars,
             said_chars=reading.said_chars,
@@ -289,10 +293,11 @@ class Keeper:
         """Write down that a scope went up the ladder: once for each rung; returns the trip's id."""
         now_ms, scope_id = event.time_ms, finding.scope_id
         case = self.book.cases.get(scope_id)
-        if case is None or (not case.is_stopped and now_ms - case.asked_ms > bounds.window_ms):
+        window_ms = max(bounds.window_ms, finding.quiet_ms)
+        if case is None or (not case.is_stopped and now_ms - case.asked_ms > window_ms):
             guard_id = _guard_id(self.salt, scope_id, now_ms)
             case = self.book.cases.put(
-                scope_id, Case(finding.guard, guard_id, finding.scope, bounds.window_ms, now_ms, opened_ms=now_ms)
+                scope_id, Case(finding.guard, guard_id, finding.scope, window_ms, now_ms, opened_ms=now_ms)
             )
         case.asked_ms, rank = now_ms, RUNGS.index(action)
         case.spent_nanousd = max(case.spent_nanousd, finding.leaked_nanousd)
@@ -301,7 +306,7 @@ class Keeper:
             case.refused += 1
         if rank > case.told or action == "stop":
             case.told = rank
-            until = now_ms + next_quiet_ms(case, bounds.window_ms) if action == "stop" else None
+            until = now_ms + next_quiet_ms(case, window_ms) if action == "stop" else None
             leaked = max(finding.leaked_nanousd - (event.expected_nanousd if action in ("throttle", "stop") else 0), 0)
             self.report(
                 trip_of(
@@ -311,7 +316,7 @@ class Keeper:
             )  # fmt: skip
         if action == "stop":
             case.guard = finding.guard
-            self._rule("stop", scope_id, case, now_ms, owner, quiet_ms=next_quiet_ms(case, bounds.window_ms))
+            self._rule("stop", scope_id, case, now_ms, owner, quiet_ms=next_quiet_ms(case, window_ms))
         elif action == "throttle" and finding.most == "stop":
             self._rule("strike", scope_id, case, now_ms, owner)
         return case.guard_id
@@ -347,6 +352,13 @@ def _scopes(event: Asked) -> Iterable[str]:
     yield scope_id_of("key", event.owner)
     if event.session:
         yield scope_id_of("session", event.session)
+
+
+def _near(key: bytes, reading: Reading) -> int:
+    """The newest turn's fingerprint; a tool's is another one with every step of what it counts."""
+    near = simhash(words_of(key, reading.plain))
+    marks = progress_in(reading.plain) if near and reading.kind == "tool" else None
+    return near ^ digest(key, *marks) if marks else near
 
 
 def _holder(caller: Caller) -> str:

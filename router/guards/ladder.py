@@ -42,16 +42,16 @@ def gate_of(case: Case | None, now_ms: int, window_ms: int) -> Gate:
     """Whether a scope that was stopped lets a call through.
 
     ``probe``: it was silent for long enough, and this one call may show that it is sound again. ``probation``: the
-    probe is under way. ``served``: nothing happened since the probe for a whole window, so the stop is over.
+    probe is under way. ``served``: nothing happened since the probe for as long again, so the stop is over.
     """
     if case is None or not case.is_stopped:
         return "open"
     silent_ms = now_ms - case.asked_ms
     if case.probe_ms:
-        return "served" if now_ms - case.probe_ms > window_ms else "probation"
+        return "served" if now_ms - case.probe_ms > max(window_ms, case.quiet_ms) else "probation"
     return "probe" if silent_ms >= case.quiet_ms else "shut"
 
 
 def next_quiet_ms(case: Case | None, window_ms: int) -> int:
-    """How long the next stop asks for silence: a window, then twice as long each time, at most a day."""
+    """How long the next stop asks for silence: first a window, then twice as long each time, at most a day."""
     return window_ms if case is None or not case.is_stopped else min(case.quiet_ms * 2, QUIET_MAX_MS)

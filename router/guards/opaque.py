@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from router.chat import Text, ToolResult
-from router.guards.volatile import read_ends
+from router.guards.volatile import OUTERMOST, read_ends
 from router.prompt import is_tool_turn
 
 if TYPE_CHECKING:
@@ -32,8 +32,15 @@ DIGITS_MIN = 15
 HEX_CHANGES_MIN = 2
 # Where all letters may stand, so often for each character; a word with a number in it changes less.
 CHANGES_PER_CHAR = 0.25
+# Of so many characters fewer will do: a ULID has but capitals and digits. An alphabet with `-` and `_` breaks it up.
+LONG_CHARS_MIN = 20
+LONG_CHANGES_MIN = 5
+KINDS = 3
 # What is longer is content that was encoded.
-WORD = re.compile(r"(?<![0-9A-Za-z_+=-])[0-9A-Za-z_+=-]{12,160}(?![0-9A-Za-z_+=-])")
+WORD = re.compile(
+    r"(?<![0-9A-Za-z_+=/-])[0-9A-Za-z+/]{14,160}={1,2}(?![0-9A-Za-z_+=/-])"  # base64 to its end
+    r"|(?<![0-9A-Za-z_+=-])[0-9A-Za-z_+=-]{12,160}(?![0-9A-Za-z_+=-])"
+)
 UUID = re.compile(r"(?<![0-9a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?![0-9a-f])", re.IGNORECASE)
 HEX = re.compile(r"[0-9a-fA-F]+")
 BETWEEN = re.compile(r"[_+=-]")
@@ -65,9 +72,40 @@ def without_ids(text: str, called: str, before: Sequence[Message]) -> str:
     return read_ends(text, lambda part: WORD.sub(blank, part)) if blanked else text
 
 
+def without_nonces(text: str) -> str:
+    """What a person or a program wrote without its opaque ids; the text itself where it has none.
+
+    Of more than four the first two and the last two that stand in it go: what marks a call stands at an end.
+    """
+    words: dict[str, None] = {}
+
+    def note(match: re.Match[str]) -> str:
+        if is_opaque(match.group()):
+            words[match.group()] = None
+        return match.group()
+
+    read_ends(text, lambda part: WORD.sub(note, part))
+    if not words:
+        return text
+    found = list(words)
+    blanked = frozenset(found if len(found) <= OPAQUE_MAX else found[:OUTERMOST] + found[-OUTERMOST:])
+    return read_ends(
+        text, lambda part: WORD.sub(lambda match: BLANK if match.group() in blanked else match.group(), part)
+    )
+
+
 def is_opaque(word: str) -> bool:
     """Whether a word of at least twelve characters looks drawn at random and not written."""
-    return UUID.search(word) is not None or any(_is_random(run) for run in BETWEEN.split(word))
+    if UUID.search(word) is not None:
+        return True
+    runs = BETWEEN.split(word)
+    if any(_is_random(run) for run in runs):
+        return True
+    return len(word) >= LONG_CHARS_MIN and any(_has_all_kinds(run) for run in runs) and _is_random("".join(runs))
+
+
+def _has_all_kinds(run: str) -> bool:
+    return len({_kind(char) for char in run}) == KINDS
 
 
 def _is_random(run: str) -> bool:
@@ -77,7 +115,8 @@ def _is_random(run: str) -> bool:
         return False
     if HEX.fullmatch(run):
         return sum(one.isdigit() != two.isdigit() for one, two in pairwise(run)) >= HEX_CHANGES_MIN
-    return sum(_kind(one) != _kind(two) for one, two in pairwise(run)) >= CHANGES_PER_CHAR * len(run)
+    changes = sum(_kind(one) != _kind(two) for one, two in pairwise(run))
+    return changes >= (LONG_CHANGES_MIN if len(run) >= LONG_CHARS_MIN else CHANGES_PER_CHAR * len(run))
 
 
 def _kind(char: str) -> int:

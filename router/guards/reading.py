@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from router.chat import Image, Text, ToolCall, ToolResult
+from router.guards.arguments import canonical, strings_in
 from router.guards.fingerprints import PIECES_MAX, digest, mixed, pieces
-from router.guards.opaque import without_ids
-from router.guards.volatile import bare, normalised
-from router.prompt import is_tool_turn, text_of
+from router.guards.opaque import without_ids, without_nonces
+from router.guards.outcomes import is_empty, is_error, nothing_new
+from router.guards.volatile import STAMPS_MAX, bare, ids_stamp, normalised, western
+from router.prompt import encode_text, is_tool_turn, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,22 +28,29 @@ TEMPLATES_MAX = 1_024
 PATTERN, BARE, TURN = 1, 2, 3
 HEAD_CHARS = 1_024
 MODELS_KEPT = 4_096
-# A longer text of arguments is not parsed to be put in order: it is taken as the model wrote it.
-ARGUMENTS_CHARS_MAX = 65_536
-ERROR_CHARS = 200
-ERROR_WORDS = ("error", "exception", "traceback", "failed", "failure", "not found", "denied", "timed out", "timeout")
+# Whoever answers in fewer characters says what others say too.
+SAID_CHARS_MIN = 20
+# What only lets somebody see a picture for a while: of Amazon, Google, Azure, CloudFront and their like.
+SIGNED = re.compile(
+    r"(?<=[?&])(?:x-(?:amz|goog)-[a-z-]+|awsaccesskeyid|googleaccessid|key-pair-id|signature|policy|expires|token|hmac"
+    r"|sig|se|st|ske|skt)=[^&#]*&?",
+    re.IGNORECASE,
+)
+Systems: TypeAlias = "dict[int, tuple[int, tuple[Stamp, ...]]]"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """The digests of one request.
 
-    ``whole`` stands for all of it but the system prompt; ``pattern`` for the same with times and counters out of the
-    newest turn, ``bare`` with every number and id out, 0 where it has none. ``turn`` is the newest turn alone, for a
-    tool's the tool's name, arguments and result; ``outline`` the same without opaque ids, 0 where it is no tool's;
-    ``call`` the name and arguments. ``prefixes`` stand for what the request begins with, after each of its last 48
-    messages, the last for all of it. ``head`` is 0 for a short turn. Sizes are characters. ``plain`` is the newest turn
-    without its times and counters: it is not kept.
+    ``whole`` stands for all of it; once something was answered, without the system prompt. ``pattern`` stands for the
+    same with times, counters and opaque ids out of the newest turn and the system prompt; ``bare`` with every number
+    out, 0 where the turn has none. ``turn`` is the newest turn alone, for a tool's the tool's name, arguments and
+    result; ``outline`` the same without opaque ids, 0 where there is no such difference to make; ``call`` the name and
+    arguments. ``prefixes`` stand for what the request begins with, after each of its last 48 messages, the last for all
+    of it. ``said`` are the last four answers, 0 for one so short that anybody may have said it. ``head`` is 0 for a
+    short turn. Sizes are bytes of UTF-8: what takes three of them says more than a letter does. ``plain`` is the newest
+    turn without its times and counters, ``system_name`` the system prompt's digest: neither is kept.
     """
 
     whole: int
@@ -60,52 +69,96 @@ class Reading:
     is_error: bool
     is_opening: bool
     plain: str = field(compare=False, repr=False)
+    system_name: int
 
 
-def reading_of(request: Request, key: bytes) -> Reading:
-    """What guards remember of a request; linear in its text."""
+def reading_of(request: Request, key: bytes, systems: Systems | None = None, now_s: float = 0.0) -> Reading:
+    """What guards remember of a request; linear in its text. ``systems`` keeps what system prompts look like."""
     messages = [each for each in request.messages if each.role != "system"]
     model = _model_of(key, request.model)
-    prefixes, mark = [], model
+    system_name, system, told = _system_of(request, key, systems if systems is not None else {})
+    prefixes, mark, is_begun = [], model, False
     for message in messages:
         mark = mixed(mark, digest(key, message.role, *_words_of(message.parts)))
-        prefixes.append(mark)
+        is_begun = is_begun or message.role == "assistant"
+        prefixes.append(mark if is_begun else mixed(mark, system))
     start = _newest_start(messages)
     newest = messages[start:]
     context = prefixes[start - 1] if start else 0
     calls = _calls_of(messages[start - 1]) if start else {}
     kind: TurnKind = "other" if not newest else "tool" if is_tool_turn(newest[-1]) else "user"
-    text = "\n".join([_turn_text(each, calls) for each in newest])
-    plain, stamps = normalised(text)
-    without = text if plain is text else bare(text)
-    images = digest(key, _images_of(newest)) if request.images else 0
-    turn = digest(key, plain)
-    called = sorted(f"{name} {arguments}" for name, arguments in calls.values()) if kind == "tool" else []
+    text = western("\n".join([_turn_text(each, calls) for each in newest]))
+    plain, stamps = normalised(text, now_s if kind == "tool" else None)
+    images = digest(key, *_images_of(newest)) if request.images else 0
+    turn = name = digest(key, plain)
+    if kind == "tool":
+        told_before = [*_systems(request), *messages[: start - 1]]
+        nameless, outlined = _tool_turn(plain, newest, calls, told_before, now_s)
+    else:
+        nameless = outlined = without_nonces(plain)
+        if nameless is not plain:
+            name, stamps = digest(key, nameless), (*stamps[: STAMPS_MAX - 2], ids_stamp(turn))
+    without = bare(nameless)
     said = [each for each in messages if each.role == "assistant"][-4:]
-    outlined = without_ids(plain, "\n".join(called), [*_systems(request), *messages[: start - 1]]) if called else plain
-    is_text = kind == "user" and len(text) > HEAD_CHARS
     return Reading(
-        whole=mark,
-        pattern=mixed(PATTERN, model, context, turn, images),
-        bare=0 if without is plain else mixed(BARE, model, context, digest(key, without), images),
+        whole=prefixes[-1] if prefixes else model,
+        pattern=mixed(PATTERN, model, context, name, images, system),
+        bare=0 if without is text else mixed(BARE, model, context, digest(key, without), images, system),
         turn=mixed(TURN, turn, images),
-        outline=0 if kind != "tool" else mixed(TURN, turn if outlined is plain else digest(key, outlined), images),
-        call=digest(key, "call", *called) if called else 0,
+        outline=0
+        if outlined is plain and kind != "tool"
+        else mixed(TURN, turn if outlined is plain else digest(key, outlined), images),
+        call=digest(key, "call", *_called(calls)) if calls and kind == "tool" else 0,
         kind=kind,
-        head=digest(key, "head", request.model, text[:HEAD_CHARS]) if is_text else 0,
-        stamps=stamps,
+        head=digest(key, "head", request.model, text[:HEAD_CHARS]) if kind == "user" and len(text) > HEAD_CHARS else 0,
+        stamps=(*told, *stamps)[-STAMPS_MAX:],
         prefixes=tuple(prefixes[-PREFIXES_MAX:]),
-        said=tuple([said_digest(key, each.parts) for each in said]),
-        turn_chars=len(text),
+        said=tuple([_said_of(key, each.parts) for each in said]),
+        turn_chars=_size_of(text),
         said_chars=chars_of(said[-1].parts) if said else 0,
-        is_error=kind == "tool" and _is_error(newest),
+        is_error=kind == "tool" and is_error(newest),
         is_opening=not said,
         plain=plain,
+        system_name=system_name,
     )
+
+
+def _tool_turn(
+    plain: str, newest: list[Message], calls: Mapping[str, tuple[str, str]], before: list[Message], now_s: float
+) -> tuple[str, str]:
+    """The turn without opaque ids, and what of it could be new: less, where it is an error or an empty page."""
+    nameless = without_ids(plain, "\n".join(_called(calls)), before) if calls else plain
+    has_failed = is_error(newest)
+    if has_failed or is_empty(newest):
+        return nameless, nothing_new(newest, calls, now_s, is_error=has_failed)
+    return nameless, nameless
+
+
+def _called(calls: Mapping[str, tuple[str, str]]) -> list[str]:
+    return sorted(f"{name} {arguments}" for name, arguments in calls.values())
 
 
 def _systems(request: Request) -> Iterable[Message]:
     return (each for each in request.messages if each.role == "system")
+
+
+def _system_of(request: Request, key: bytes, systems: Systems) -> tuple[int, int, tuple[Stamp, ...]]:
+    """Its digest, what it says without times, counters and ids, and the times that it names.
+
+    A task, a tenant's data or a document may stand there: then the same words of a user are another request. It comes
+    again and again, so ``systems`` keeps some, by their digest.
+    """
+    texts = [text_of(each.parts) for each in _systems(request)]
+    if not texts:
+        return 0, 0, ()
+    name = digest(key, *texts)
+    known = systems.get(name)
+    if known is None:
+        if len(systems) >= TEMPLATES_MAX:
+            systems.clear()
+        plain, stamps = normalised(western("\n".join(texts)))
+        known = systems[name] = digest(key, bare(without_nonces(plain))), stamps[: STAMPS_MAX // 2]
+    return name, *known
 
 
 @lru_cache(maxsize=MODELS_KEPT)
@@ -124,6 +177,12 @@ def said_digest(key: bytes, parts: Iterable[Part]) -> int:
     return digest(key, "said", *texts, *calls)
 
 
+def _said_of(key: bytes, parts: Iterable[Part]) -> int:
+    parts = tuple(parts)
+    is_short = chars_of(parts) < SAID_CHARS_MIN and not any(isinstance(part, ToolCall) for part in parts)
+    return 0 if is_short else said_digest(key, parts)
+
+
 def answer_pieces(key: bytes, parts: Iterable[Part]) -> tuple[int, ...]:
     """Digests of an answer's pieces, those in the arguments of its tool calls included."""
     texts: list[str] = []
@@ -131,22 +190,26 @@ def answer_pieces(key: bytes, parts: Iterable[Part]) -> tuple[int, ...]:
         if isinstance(part, Text):
             texts.append(part.text)
         elif isinstance(part, ToolCall):
-            texts += _strings_in(part.arguments)
+            texts += strings_in(part.arguments)
     return pieces(key, texts)
 
 
-def prompt_pieces(request: Request, key: bytes, templates: dict[int, tuple[int, ...]]) -> Iterable[int]:
+def prompt_pieces(
+    request: Request, key: bytes, templates: dict[int, tuple[int, ...]], system_name: int
+) -> Iterable[int]:
     """Digests of the pieces of what a conversation opens with: its newest user turn and its system prompt.
 
-    System prompts come again and again, so ``templates`` keeps the pieces of some of them, by their digest.
+    System prompts come again and again, so ``templates`` keeps the pieces of some of them, by their digest:
+    ``system_name`` where there is one.
     """
+    is_alone = sum(each.role == "system" for each in request.messages) == 1
     found: list[int] = []
     for each in [each for each in reversed(request.messages) if each.role in ("user", "system")][:OPENING_TURNS_MAX]:
         text = text_of(each.parts)
         if each.role == "user":
             found += pieces(key, [text])
             continue
-        name = digest(key, text)
+        name = system_name if is_alone else digest(key, text)
         known = templates.get(name)
         if known is None:
             if len(templates) >= TEMPLATES_MAX:
@@ -154,16 +217,6 @@ def prompt_pieces(request: Request, key: bytes, templates: dict[int, tuple[int, 
             known = templates[name] = pieces(key, [text])
         found += known
     return found[:PIECES_MAX]
-
-
-def canonical(arguments: str) -> str:
-    """A tool's arguments with their keys in order, so that spacing and order make no difference."""
-    if len(arguments) > ARGUMENTS_CHARS_MAX:
-        return arguments
-    try:
-        return json.dumps(json.loads(arguments), sort_keys=True, separators=(",", ":"))
-    except (ValueError, RecursionError):
-        return arguments
 
 
 def _newest_start(messages: list[Message]) -> int:
@@ -203,48 +256,24 @@ def _turn_text(message: Message, calls: Mapping[str, tuple[str, str]]) -> str:
     return "\n".join(found)
 
 
-def _images_of(messages: list[Message]) -> str:
-    found = [word for each in messages for word in _words_of(each.parts) if isinstance(word, str)]
-    has_image = any(
-        isinstance(part, Image) or (isinstance(part, ToolResult) and any(isinstance(p, Image) for p in part.parts))
-        for each in messages
-        for part in each.parts
-    )
-    return "\n".join(found) if has_image else ""
+def _images_of(messages: list[Message]) -> list[str]:
+    """The pictures of the newest turn, by their data or their address without what only signs it."""
+    return [
+        each.data or SIGNED.sub("", each.url or "")
+        for message in messages
+        for part in message.parts
+        for each in ([part] if isinstance(part, Image) else part.parts if isinstance(part, ToolResult) else [])
+        if isinstance(each, Image)
+    ]
+
+
+def _size_of(text: str) -> int:
+    return len(text) if text.isascii() else len(encode_text(text))
 
 
 def chars_of(parts: Iterable[Part]) -> int:
     """How long an answer is: its text and the arguments of its tool calls."""
     return sum(
-        len(part.text) if isinstance(part, Text) else len(part.arguments) if isinstance(part, ToolCall) else 0
+        _size_of(part.text) if isinstance(part, Text) else _size_of(part.arguments) if isinstance(part, ToolCall) else 0
         for part in parts
     )
-
-
-def _is_error(newest: list[Message]) -> bool:
-    results = [part for each in newest for part in each.parts if isinstance(part, ToolResult)]
-    return bool(results) and all(
-        each.is_error or any(word in text_of(each.parts)[:ERROR_CHARS].lower() for word in ERROR_WORDS)
-        for each in results
-    )
-
-
-def _strings_in(arguments: str) -> list[str]:
-    """The texts of JSON arguments; the text itself where it is no JSON."""
-    if len(arguments) > ARGUMENTS_CHARS_MAX:
-        return [arguments]
-    try:
-        value = json.loads(arguments)
-    except (ValueError, RecursionError):
-        return [arguments]
-    found: list[str] = []
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, str):
-            found.append(each)
-        elif isinstance(each, dict):
-            waiting += each.values()
-        elif isinstance(each, list):
-            waiting += each
-    return found

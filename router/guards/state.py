@@ -95,8 +95,8 @@ class Node:
 
     ``turn``, ``near``, ``call`` and ``outline`` are its newest turn's, 0 where a conversation begins; ``before`` holds
     those of the turns between, the newest 32 at least, in blocks that the nodes of one conversation share.
-    ``over_nanousd`` is what was spent past a limit. ``opening`` is the pattern of a conversation's first request, 0 for
-    the others.
+    ``over_nanousd`` is what was spent past a limit. ``opening`` is the pattern of a conversation's first request until
+    somebody replies, then 0.
     """
 
     root: int
@@ -155,7 +155,10 @@ class Root:
 
 @dataclass(slots=True)
 class Pattern:
-    """Requests that say the same: how many lately, what those past the limit cost, what times they named last."""
+    """Requests that say the same: how many lately, what those past the limit cost, what times they named last.
+
+    Of those that began a conversation ``went_on`` did so, and ``replied`` with a person's turn.
+    """
 
     lately: Leaking = field(default_factory=Leaking)
     over: Fading = field(default_factory=lambda: Fading(HOUR_MS))
@@ -168,6 +171,7 @@ class Pattern:
     failed: int = 0
     asked: int = 0
     went_on: int = 0
+    replied: int = 0
 
 
 @dataclass(slots=True)
@@ -232,6 +236,6 @@ PATTERN_PACKING = Packing(
         "lately.level": "d", "lately.at_ms": "q", "day.amount": "d", "day.at_ms": "q", "said": "Q", "asked_ms": "q",
         "asked": "I",
     },
-    seldom={"over.amount": "d", "over.at_ms": "q", "same_said": "I", "failed": "I", "went_on": "I"},
+    seldom={"over.amount": "d", "over.at_ms": "q", "same_said": "I", "failed": "I", "went_on": "I", "replied": "I"},
     apart="stamps",
 )  # fmt: skip

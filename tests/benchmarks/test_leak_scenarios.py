@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.leak import OTHER_LEGITIMATE, OTHER_RUNAWAYS
 from benchmarks.leak_agents import STAMPS, prose, result, said, system, user
 from benchmarks.leak_agents import called as tool_call
 from benchmarks.leak_legitimate import coding_agent, eval_harness, launch_day, map_reduce, recorded
@@ -86,6 +87,18 @@ def test_a_runaway_is_stopped_near_the_least_that_any_guard_lets_through(name: s
 @pytest.mark.parametrize("name", LEGITIMATE)
 def test_legitimate_traffic_is_never_refused(name: str) -> None:
     assert played(LEGITIMATE[name]()).refused == 0
+
+
+@pytest.mark.parametrize("name", OTHER_RUNAWAYS)
+def test_a_runaway_of_another_kind_is_stopped_as_near_to_it(name: str) -> None:
+    found = played(OTHER_RUNAWAYS[name](1))
+    assert found.ratio is not None
+    assert found.ratio <= RATIO_MAX
+
+
+@pytest.mark.parametrize("name", OTHER_LEGITIMATE)
+def test_legitimate_traffic_of_another_kind_is_never_refused(name: str) -> None:
+    assert played(OTHER_LEGITIMATE[name](1)).refused == 0
 
 
 def sessions() -> list[tuple[Message, ...]]:

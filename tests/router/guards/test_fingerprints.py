@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,3 +93,26 @@ def test_digests_depend_on_key_parts_and_their_bounds() -> None:
     assert keyed(KEY, "ab", "c") != keyed(KEY, "a", "bc")
     assert keyed(KEY, "ab") != keyed(b"j" * 32, "ab")
     assert keyed(KEY, "\ud800") == keyed(KEY, "?")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "请检查仓库里所有货架上的库存数量并在今天下班之前把完整的报告发给我谢谢你",
+        "倉庫のすべての棚にある在庫の数を確認して今日の終わりまでに報告を送ってください",
+        "กรุณาตรวจสอบจำนวนสินค้าคงคลังในชั้นวางทั้งหมดของคลังสินค้าและส่งรายงานฉบับสมบูรณ์",
+    ],
+)
+def test_a_text_without_spaces_has_words_and_its_pieces_are_found_where_it_is_pasted(text: str) -> None:
+    key = b"k" * 32
+    assert len(words_of(key, text)) >= 8
+    text = "".join(random.Random(3).choices(text, k=250))
+    pasted = set(pieces(key, [f"Your task: {text} -- end"]))
+    own = pieces(key, [text])
+    assert len(own) >= 3
+    assert len(pasted & set(own)) >= len(own) - 2
+    assert not pasted & set(pieces(key, [text[::-1]]))
+
+
+def test_letters_with_accents_are_cut_as_before() -> None:
+    assert len(words_of(b"k" * 32, "über die Häuser é")) == 4

@@ -136,7 +136,8 @@ def test_objects_off_a_list_that_a_tool_gave_are_work_and_what_comes_of_them_may
     [
         "3f2a9c1e77d04b5a", "550e8400-e29b-41d4-a716-446655440000", "task_550E8400-E29B-41D4-A716-446655440000",
         "req_011CSHoEeqs5C35K2UUqR7Fy", "eyJsYXN0IjoiMTIzNCJ9NDU2", "da39a3ee5e6b4b0d3255bfef95601890afd80709",
-        "1541815603606036480",
+        "1541815603606036480", "01HF3K9XTMZ8Q2V5WCR7BNE4GA", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "V1StGXR8_Z5jdHi6B-myT",
+        "q3/Fz0xk/8mBt1+Yw5R2cA==",
     ],
 )  # fmt: skip
 def test_what_looks_drawn_at_random_is_opaque(word: str) -> None:
@@ -148,6 +149,7 @@ def test_what_looks_drawn_at_random_is_opaque(word: str) -> None:
     [
         "ORD-2024-000123ab", "frame000000012.png", "part00000012", "step-12-of-100-done", "progress_34_percent",
         "python3-dateutil", "covid19vaccines", "gpt-4o-mini-2024-07-18", "12345678901234", "getUserProfile",
+        "claude-3-5-sonnet-20241022", "2024-11-06-report-v2-final-03", "iPhone-14-Pro-Max-256GB",
         "internationalisation", "2024-Q3-report-final", "checkpoint000012000", "feed00000012",
     ],
 )  # fmt: skip

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import random
 import string
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.leak_agents import FRIDAY_MS, STAMPS
-from router.guards.volatile import bare, moved_as_clock, normalised
+from benchmarks.leak_loops import INDIC
+from router.guards.volatile import Stamp, bare, ids_moved, ids_stamp, moved_as_clock, normalised, western
 
 
 def again(one: str, two: str, elapsed_s: float) -> bool:
@@ -79,3 +81,48 @@ def test_any_text_is_read(text: str) -> None:
     assert len(stamps) <= 8
     assert moved_as_clock(stamps, stamps, 0)
     assert isinstance(plain + bare(text), str)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("现在是2026年11月6日 18时05分09秒。", "现在是2026年11月6日 18时05分39秒。"),
+        ("現在は午後6時5分です", "現在は午後6時6分です"),
+        ("지금은 2026년 11월 6일 오후 6시 05분", "지금은 2026년 11월 6일 오후 6시 06분"),
+        (f"الآن {'2026-11-06 18:05:09'.translate(INDIC)}", f"الآن {'2026-11-06 18:05:39'.translate(INDIC)}"),
+        ("Es ist 18.05 Uhr", "Es ist 18.06 Uhr"),
+        ("Il est 18h05", "Il est 18h06"),
+        ("At 6:05:09\u202fPM", "At 6:05:39\u202fPM"),
+        ("20261106 180509 run", "20261106 180539 run"),
+    ],
+)
+def test_a_clock_in_other_scripts_is_seen_through(one: str, two: str) -> None:
+    elapsed_s = 30 if "39" in western(two) else 60
+    assert again(western(one), western(two), elapsed_s)
+    assert not again(western(one), western(two), 7_200)
+
+
+def test_what_a_tool_is_asked_about_is_no_clock() -> None:
+    now_s = datetime(2026, 11, 6, 18, 5, tzinfo=UTC).timestamp()
+    for told in ('{"day":"2026-03-01"}', '{"from":"2026-03-01T05:00:00Z"}', "on Mar 1 05:00"):
+        assert normalised(told, now_s) == (told, ())
+        assert normalised(told)[0] != told
+    assert normalised("at 2026-11-06T18:04:59Z", now_s)[0] == normalised("at 2026-11-06T18:05:09Z", now_s)[0]
+    assert normalised("at Nov  6 18:04:59", now_s)[0] == normalised("at Nov  6 18:05:09", now_s)[0]
+
+
+def test_of_many_numbers_the_outermost_alone_are_out() -> None:
+    assert bare("1 2 3 4 5 6") == bare("9 8 3 4 7 0")
+    assert bare("1 2 3 4 5 6") != bare("1 2 9 4 5 6")
+    assert bare("1 2 3 4") == bare("5 6 7 8")
+    assert bare("no number") == "no number"
+    assert bare("1 \x02 3 4 5 6") == bare("7 \x02 8 9 0 7")
+
+
+def test_ids_move_at_will_and_times_do_not() -> None:
+    one, two = (Stamp(60.0, 1.0, has_date=False), ids_stamp(5 << 20)), (Stamp(90.0, 1.0, has_date=False), ids_stamp(1))
+    assert moved_as_clock(one, two, 30)
+    assert not moved_as_clock(one, two, 600)
+    assert ids_moved(one, two)
+    assert not ids_moved(one, one)
+    assert not ids_moved(one, one[:1])
