@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.conformance.budgets.stands import Stand
     from tests.lines import StillClock
 
+# The task that renews and gives back a gateway's leases: it must not outlive a gateway that is dead.
+SWEEPER = "tollgate-leases"
 SHARE = 0.05
 STREAMED = 0.2
 # Of what was left of 100,000 when a call of 100 was held.
@@ -129,6 +131,9 @@ async def ended(shared: Asked, gateway: LeasedBudgets, name: str, cost: int) -> 
 
 async def after_its_death(shared: Asked, clock: StillClock) -> LeasedBudgets:
     """Another gateway, which has seen the dead one's slices run out and has waited as long as it does."""
+    for task in asyncio.all_tasks():
+        if task.get_name() == SWEEPER:
+            task.cancel()
     other = gateway_over(shared, clock)
     clock.time_ms += SLICE_LEASE_MS
     await other.expire()
@@ -226,8 +231,11 @@ class Herd:
         await self.gateways[self.chance.randrange(3)].sweep()
 
     def die(self) -> None:
-        """Nobody closes the gateway: its slices are left to their lease."""
+        """Nobody closes the gateway: its slices are left to their lease, which no task of its renews any more."""
         at = self.chance.randrange(3)
+        sweeper = self.gateways[at]._sweeper
+        if sweeper is not None:
+            sweeper.cancel()
         self.lost += [(claim.owner, amount) for where, claim, amount in self.live.values() if where == at]
         self.has_lost_stream |= any(each[0] == at for name, each in self.live.items() if name in self.streams)
         self.live = {name: each for name, each in self.live.items() if each[0] != at}
