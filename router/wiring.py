@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import secrets
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from router import heap
 from router.admission import Admission
 from router.clock import SystemClock
 from router.config.hosts import HOSTS, deployments_of, has_any_key
@@ -74,7 +74,6 @@ SALT_BYTES = 32
 LEASE_SWEEP_S = 15.0
 SHUTDOWN_GRACE_S = 20.0
 CLOSING_GRACE_S = 5.0
-GC_ALLOCATIONS = 50_000
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -322,6 +321,7 @@ async def sweep_leases(ledger: Ledger, budgets: BudgetStore, clock: SystemClock)
 
 async def run(settings: Settings, place: Place | None = None) -> None:
     """Serve until a signal says stop."""
+    heap.give_back()
     sock = bind(settings.host, settings.port) if place is None else place.sock
     try:
         async with assembled(settings, place) as ready:
@@ -340,11 +340,7 @@ async def run(settings: Settings, place: Place | None = None) -> None:
                 print(banner, flush=True)  # noqa: T201  # the product's first words
             else:
                 place.told(banner)
-            # What exists now lives as long as the process: the collector need not look at it again.
-            gc.collect()
-            gc.freeze()
-            # What a request leaves behind has no cycles but where it failed: looking for them seldom is enough.
-            gc.set_threshold(GC_ALLOCATIONS, 10, 10)
+            heap.set_aside()
             await uvicorn.Server(config).serve(sockets=[sock])
     finally:
         sock.close()

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from router.guards.tables import Packing
@@ -66,9 +67,13 @@ class Fading:
 
     def add(self, amount: float, now_ms: int) -> None:
         """Add to what is left."""
-        left = self.now(now_ms) + amount
+        left = self.amount
+        if now_ms > self.at_ms:
+            if left:
+                left *= math.exp((self.at_ms - now_ms) / self.span_ms)
+            self.at_ms = now_ms
+        left += amount
         self.amount = left if left > 0 else 0.0
-        self.at_ms = max(self.at_ms, now_ms)
 
 
 @dataclass(slots=True)
@@ -84,8 +89,12 @@ class Leaking:
 
     def add(self, amount: float, now_ms: int, per_ms: float) -> float:
         """Pour in; returns how full it is then."""
-        self.level = max(self.now(now_ms, per_ms) + amount, 0.0)
-        self.at_ms = max(self.at_ms, now_ms)
+        level = self.level
+        if now_ms > self.at_ms:
+            level -= (now_ms - self.at_ms) * per_ms
+            self.at_ms = now_ms
+        level = amount + level if level > 0 else amount
+        self.level = level if level > 0 else 0.0
         return self.level
 
 
@@ -149,7 +158,7 @@ class Root:
     agents: int = 1
     depth: int = 0
     spent_nanousd: int = 0
-    hour: Fading = field(default_factory=lambda: Fading(HOUR_MS))
+    hour: Fading = field(default_factory=partial(Fading, HOUR_MS))
     bucket: Leaking = field(default_factory=Leaking)
 
 
@@ -161,8 +170,8 @@ class Pattern:
     """
 
     lately: Leaking = field(default_factory=Leaking)
-    over: Fading = field(default_factory=lambda: Fading(HOUR_MS))
-    day: Fading = field(default_factory=lambda: Fading(DAY_MS))
+    over: Fading = field(default_factory=partial(Fading, HOUR_MS))
+    day: Fading = field(default_factory=partial(Fading, DAY_MS))
     spent_nanousd: int = 0
     stamps: tuple[Stamp, ...] = ()
     asked_ms: int = 0
@@ -178,9 +187,9 @@ class Pattern:
 class Owner:
     """A key or a team: what it spends, what of it was new work, and what it may still retry."""
 
-    hour: Fading = field(default_factory=lambda: Fading(HOUR_MS))
-    day: Fading = field(default_factory=lambda: Fading(DAY_MS))
-    fresh: Fading = field(default_factory=lambda: Fading(HOUR_MS))
+    hour: Fading = field(default_factory=partial(Fading, HOUR_MS))
+    day: Fading = field(default_factory=partial(Fading, DAY_MS))
+    fresh: Fading = field(default_factory=partial(Fading, HOUR_MS))
     since_ms: int = 0
     retries_left: float = 10.0
     attempts: int = 0

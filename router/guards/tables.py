@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Far more than one event touches: whoever has got a record may change it until so many others were got.
 NEWEST_MAX = 512
+# So many more may gather before those are packed together: that costs less than one by one.
+AGED_SHARE = 8
 # Room is made for many at once, or what was taken out would be skipped again and again to find the longest unused.
 OLDEST_MAX = 1_024
 OLDEST_SHARE = 8
@@ -132,6 +134,7 @@ class Bounded(Generic[Key, Record]):
     def size(self, size: int) -> None:
         self._size = size
         self._newest_max = min(NEWEST_MAX, max(size // 2, 1))
+        self._newest_full = self._newest_max + self._newest_max // AGED_SHARE
 
     def get(self, key: Key) -> Record | None:
         """The record, from now on the most recently used one; what is changed in it is kept."""
@@ -199,12 +202,20 @@ class Bounded(Generic[Key, Record]):
         """Put in what is not there."""
         newest = self._newest
         newest[key] = record
-        if len(newest) > self._newest_max:
-            name, oldest = newest.popitem(last=False)
-            self._older[name] = oldest if self._packing is None else self._packing.pack(oldest)
-            if len(newest) + len(self._older) > self.size:
-                self._make_room()
+        if len(newest) > self._newest_full:
+            self._age()
+        if len(newest) + len(self._older) > self._size:
+            self._make_room()
         return record
+
+    def _age(self) -> None:
+        """Pack the oldest of the newest."""
+        newest, older = self._newest, self._older
+        aged = list(islice(newest.items(), len(newest) - self._newest_max))
+        pack = None if self._packing is None else self._packing.pack
+        for key, record in aged:
+            del newest[key]
+            older[key] = record if pack is None else pack(record)
 
     def _make_room(self) -> None:
         older, weight = self._older, self._weight
