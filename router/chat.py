@@ -35,12 +35,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image, either base64 ``data`` with its ``media_type`` or a ``url``."""
+    """An image, either base64 ``data`` with its ``media_type`` or a ``url``; ``cache`` as a text's."""
 
     media_type: str | None = None
     data: str | None = None
     url: str | None = None
     detail: str | None = None
+    cache: CacheTtl | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that the model may call; ``parameters`` is its JSON Schema."""
+    """A function that the model may call; ``parameters`` is its JSON Schema, ``cache`` as a text's."""
 
     name: str
     description: str | None
     parameters: Mapping[str, object]
     is_strict: bool | None = None
+    cache: CacheTtl | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +182,16 @@ class Request:
 
     @property
     def asks_for_caching(self) -> bool:
-        """Whether any text carries a prompt-cache mark, so that a vendor may bill cache writes."""
-        return any(isinstance(part, Text) and part.cache for message in self.messages for part in message.parts)
+        """Whether anything carries a prompt-cache mark, so that a vendor may bill cache writes."""
+        return any(tool.cache for tool in self.tools) or any(
+            _is_marked(part) for message in self.messages for part in message.parts
+        )
+
+
+def _is_marked(part: Part) -> bool:
+    if isinstance(part, Text | Image):
+        return part.cache is not None
+    return isinstance(part, ToolResult) and any(inner.cache is not None for inner in part.parts)
 
 
 # --- what comes back -------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from router.policy import MODEL_TIERS, Requirement
-from router.wires import wire_gaps
+from router.wires import host_gaps, wire_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,7 +80,8 @@ def check_capabilities(request: Request, model: PolicyModel) -> tuple[str, ...]:
     if request.response_format is not None and request.response_format.kind == "json_schema":
         needed.append("response_schema")
     lacking = tuple(f"lacks:{name}" for name in needed if name not in model.card.capabilities)
-    return lacking + tuple(f"wire:{gap}" for gap in wire_gaps(request, model.wire))
+    gaps = wire_gaps(request, model.wire) + host_gaps(request, model.provider_model.partition("/")[0])
+    return lacking + tuple(f"wire:{gap}" for gap in gaps)
 
 
 def refused_settings(request: Request, model: PolicyModel) -> tuple[str, ...]:

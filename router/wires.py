@@ -21,9 +21,16 @@ OPENAI_ONLY_FIELDS = ("logprobs", "logit_bias")
 ADVICE_FIELDS = frozenset(
     {"store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "top_logprobs"}
 )
-PLAIN_NAME = re.compile(r"[a-z0-9_]{1,40}")
 PENALTIES = ("frequency_penalty", "presence_penalty")
+PLAIN_NAME = re.compile(r"[a-z0-9_]{1,40}")
 TEXT_ONLY = ["text"]
+# Fields that a host of that API answers with a 400. docs: OpenAI Compatibility (Groq), OpenAI Compatibility (Cerebras);
+# `top_k` is a word of other APIs, and these take none that is not theirs.
+HOST_REFUSES = {
+    "openai": ("top_k",),
+    "groq": ("top_k", "logprobs", "logit_bias"),
+    "cerebras": ("top_k", "logit_bias", *PENALTIES, "parallel_tool_calls"),
+}
 # docs: Vision (Anthropic), Image understanding (Gemini).
 IMAGE_TYPES = {
     "anthropic": frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"}),
@@ -44,6 +51,23 @@ def wire_gaps(request: Request, wire: Wire) -> tuple[str, ...]:
         gaps += _image_gaps(request, wire)
     gaps += _anthropic_gaps(request) if wire == "anthropic" else _gemini_gaps(request)
     return tuple(gaps)
+
+
+def host_gaps(request: Request, provider: str) -> tuple[str, ...]:
+    """The same for one host of the wire: settings that would change the answer, and that it refuses."""
+    refused = HOST_REFUSES.get(provider)
+    if refused is None:
+        return ()
+    sampling, extra = request.sampling, request.extra
+    asked = {
+        "top_k": sampling.top_k is not None,
+        "frequency_penalty": sampling.frequency_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "logprobs": extra.get("logprobs"),
+        "logit_bias": extra.get("logit_bias"),
+        "parallel_tool_calls": request.tools and request.allows_parallel_tools is False,
+    }
+    return tuple(name for name in refused if asked[name])
 
 
 def _extra_gaps(extra: Mapping[str, object]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from router.providers.anthropic_schema import output_schema_of
-from router.providers.anthropic_turns import Renderer
+from router.providers.anthropic_turns import Renderer, marked
 from router.providers.turns import system_parts_of, turns_of
 
 if TYPE_CHECKING:
@@ -40,10 +40,11 @@ def body_of(call: Call, *, is_streamed: bool) -> dict[str, object]:
     blocks += [{"type": "text", "text": each} for each in _instructions(call)]
     if blocks:
         body["system"] = blocks
-    bound_cache_marks(blocks if not renderer.has_spoken_system else [], turns)
-    if request.tools:
-        is_native = "native_structured_output" in call.deployment.model.card.capabilities
-        body["tools"] = [_tool(each, is_native=is_native) for each in request.tools]
+    is_native = "native_structured_output" in call.deployment.model.card.capabilities
+    tools = [_tool(each, is_native=is_native) for each in request.tools]
+    bound_cache_marks(tools, blocks, turns)
+    if tools:
+        body["tools"] = tools
         choice = _tool_choice(request.tool_choice, request.allows_parallel_tools, call.dropped)
         if choice is not None:
             body["tool_choice"] = choice
@@ -148,7 +149,7 @@ def _tool(tool: Tool, *, is_native: bool) -> dict[str, object]:
     if tool.is_strict and is_native:
         found["input_schema"] = output_schema_of(schema)
         found["strict"] = True
-    return found
+    return marked(found, tool.cache)
 
 
 def _tool_choice(choice: ToolChoice | None, parallel: bool | None, dropped: frozenset[str]) -> object:  # noqa: FBT001
@@ -163,12 +164,19 @@ def _tool_choice(choice: ToolChoice | None, parallel: bool | None, dropped: froz
     return None if found == {"type": "auto"} else found
 
 
-def bound_cache_marks(system: list[dict[str, object]], turns: list[dict[str, object]]) -> None:
+def bound_cache_marks(
+    tools: list[dict[str, object]], system: list[dict[str, object]], turns: list[dict[str, object]]
+) -> None:
     """Keep what the API accepts: the last four marks (the longest prefixes), and no hour after five minutes.
 
-    The order is ours to break by hoisting system prompts and tool results, so it is ours to mend.
+    Tools, system, turns: so a prompt is put together there. The order is ours to break by hoisting system prompts and
+    tool results, so it is ours to mend.
     """
-    blocks = [*system, *(block for turn in turns if isinstance(turn["content"], list) for block in turn["content"])]
+    blocks = [
+        *tools,
+        *system,
+        *(block for turn in turns if isinstance(turn["content"], list) for block in turn["content"]),
+    ]
     marked = [block for block in blocks if "cache_control" in block]
     for block in marked[:-CACHE_MARKS_MAX]:
         del block["cache_control"]

@@ -12,7 +12,7 @@ from router.providers.turns import OPENING, arguments_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from router.chat import Message, Part
+    from router.chat import CacheTtl, Message, Part
 
 FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 
@@ -59,7 +59,7 @@ class Renderer:
     @staticmethod
     def text(part: Text) -> dict[str, object]:
         """A text block with its cache mark."""
-        return _marked({"type": "text", "text": part.text}, part)
+        return marked({"type": "text", "text": part.text}, part.cache)
 
     def _block(self, part: Part) -> dict[str, object] | None:
         """One part as a content block; None for what this API refuses: empty text, foreign thoughts."""
@@ -67,10 +67,10 @@ class Renderer:
             case Text():
                 return self.text(part) if part.text.strip() else None
             case Image(url=str(url)):
-                return {"type": "image", "source": {"type": "url", "url": url}}
+                return marked({"type": "image", "source": {"type": "url", "url": url}}, part.cache)
             case Image():
                 source = {"type": "base64", "media_type": part.media_type, "data": part.data}
-                return {"type": "image", "source": source}
+                return marked({"type": "image", "source": source}, part.cache)
             case ToolCall():
                 return {"type": "tool_use", "id": self._new_id(part.id), "name": part.name, "input": arguments_of(part)}
             case ToolResult():
@@ -92,8 +92,7 @@ class Renderer:
             if block is not None:
                 block.pop("cache_control", None)
                 content.append(block)
-            if isinstance(inner, Text):
-                _marked(found, inner)
+            marked(found, inner.cache)
         if content:
             found["content"] = content
         if part.is_error:
@@ -113,9 +112,10 @@ class Renderer:
         return found
 
 
-def _marked(block: dict[str, object], part: Text) -> dict[str, object]:
-    if part.cache is not None:
-        block["cache_control"] = {"type": "ephemeral", "ttl": part.cache}
+def marked(block: dict[str, object], cache: CacheTtl | None) -> dict[str, object]:
+    """The block, with a prompt-cache mark where one was asked for."""
+    if cache is not None:
+        block["cache_control"] = {"type": "ephemeral", "ttl": cache}
     return block
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import is_
+from typing import TYPE_CHECKING, TypeAlias
 
 import orjson
 
 from router.chat import Image, Text, Thinking, ToolCall, ToolResult
 from router.providers.turns import arguments_of
+from router.wires import HOST_REFUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from router.chat import Message, Part, Request
     from router.ports import Call
@@ -18,14 +20,38 @@ if TYPE_CHECKING:
 SAMPLING_FIELDS = ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed")
 # Ours alone, or written anew below.
 OWN_FIELDS = frozenset({"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "metadata"})
+# What Chat Completions names in a history and in a tool, and what in turn those hold; None is whatever it may be.
+# Clients send back what some model answered, and marks that another vendor reads (`reasoning_content`, `annotations`,
+# `cache_control`): most hosts refuse what they do not know.
+Shape: TypeAlias = "Mapping[str, Shape | None]"
+PART: Shape = {"type": None, "text": None, "image_url": {"url": None, "detail": None}, "refusal": None}
+CALL: Shape = {"id": None, "type": None, "function": {"name": None, "arguments": None}}
+MESSAGE: Shape = {"role": None, "content": PART, "name": None, "tool_calls": CALL, "tool_call_id": None}
+MESSAGES: Mapping[str, Shape] = {
+    "openai": {**MESSAGE, "refusal": None},
+    "groq": {name: inner for name, inner in MESSAGE.items() if name != "name"},
+}
+TOOL: Shape = {
+    "type": None,
+    "function": {"name": None, "description": None, "parameters": None, "strict": None},
+}
+# Hosts that pass over what they do not know, or have a use for it; litellm sorts it out for the long tail.
+TOLERANT = frozenset({"hosted_vllm", "ollama", "ollama_chat", "openrouter"})
+# Advice that OpenAI has a use for, and other hosts refuse.
+OPENAI_ADVICE = frozenset({"store", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
+KNOW_SERVICE_TIER = frozenset({"openai", "groq"})
 IMAGES_OF_TOOLS = "The images that the tool returned:"
 
 
 def body_of(call: Call, *, is_streamed: bool) -> dict[str, object]:
     """The upstream body; the output limit is always written, and nothing that was dropped is in it."""
     request = call.request
-    is_openai = call.deployment.model.provider_model.startswith("openai/")
+    model = call.deployment.model
+    provider = model.provider_model.split("/", 1)[0]
+    is_openai = provider == "openai"
     body = _own(request, is_openai=is_openai) if request.surface == "openai_chat" else _rendered(request)
+    if model.wire == "openai" and provider not in TOLERANT:
+        _leave_known(body, provider)
     if "sampling_params" in call.dropped:
         for name in SAMPLING_FIELDS:
             body.pop(name, None)
@@ -35,12 +61,12 @@ def body_of(call: Call, *, is_streamed: bool) -> dict[str, object]:
         body.pop("reasoning_effort", None)
     if "assistant_prefill" in call.dropped:
         _drop_prefill(body)
-    body["model"] = call.deployment.model.vendor_model
+    body["model"] = model.vendor_model
     # OpenAI's reasoning models refuse the older name, other hosts do not all know the newer.
     body["max_completion_tokens" if is_openai else "max_tokens"] = call.output_tokens_max
     if call.wants_logprobs and not body.get("logprobs"):  # a caller's own wish says more
         # Together counts alternatives where OpenAI wants a flag (docs: Logprobs).
-        body["logprobs"] = 1 if call.deployment.model.provider_model.startswith("together_ai/") else True
+        body["logprobs"] = 1 if provider == "together_ai" else True
     if is_streamed:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
@@ -48,7 +74,8 @@ def body_of(call: Call, *, is_streamed: bool) -> dict[str, object]:
 
 
 def _own(request: Request, *, is_openai: bool) -> dict[str, object]:
-    body = {name: value for name, value in request.body.items() if name not in OWN_FIELDS}
+    # A null is what is not there; some hosts know it for fields alone that they know.
+    body = {name: value for name, value in request.body.items() if value is not None and name not in OWN_FIELDS}
     messages = body.get("messages")
     if request.rewritten and isinstance(messages, list):
         messages = body["messages"] = [
@@ -58,6 +85,37 @@ def _own(request: Request, *, is_openai: bool) -> dict[str, object]:
     if not is_openai and isinstance(messages, list):
         body["messages"] = [_for_open_models(each) for each in messages]
     return body
+
+
+def _leave_known(body: dict[str, object], provider: str) -> None:
+    """Leave out what the host would refuse as unknown; where that would change the answer it is not asked at all."""
+    if provider != "openai":
+        for name in OPENAI_ADVICE:
+            body.pop(name, None)
+    if provider not in KNOW_SERVICE_TIER:
+        body.pop("service_tier", None)  # it is the usual one: another is refused before it comes here
+    for name in HOST_REFUSES.get(provider, ()):
+        body.pop(name, None)
+    body["messages"] = _known(body.get("messages"), MESSAGES.get(provider, MESSAGE))
+    if "tools" in body:
+        body["tools"] = _known(body["tools"], TOOL)
+
+
+def _known(value: object, shape: Shape) -> object:
+    """What the shape names of an object, or of each in a list; mostly that is all of it, and it is the same object."""
+    if isinstance(value, list):
+        kept = [_known(each, shape) for each in value]
+        return value if all(map(is_, kept, value)) else kept
+    if not isinstance(value, dict):
+        return value
+    if not value.keys() <= shape.keys():
+        value = {name: each for name, each in value.items() if name in shape}
+    for name, inner in shape.items():
+        if inner is not None and name in value:
+            known = _known(value[name], inner)
+            if known is not value[name]:
+                value = {**value, name: known}
+    return value
 
 
 def _with_texts(message: dict[str, object], texts: Sequence[str | None]) -> dict[str, object]:

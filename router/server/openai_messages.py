@@ -128,7 +128,7 @@ def _tool_calls(value: object, here: str) -> tuple[ToolCall, ...]:
 def _content(message: Mapping[str, object], place: str, role: Role) -> tuple[Part, ...]:
     """The message's text or parts; a prompt-cache mark of the message itself is that of its one text."""
     value, here = message.get("content"), f"{place}.content"
-    cache = _cache(message.get("cache_control"), place)
+    cache = cache_of(message.get("cache_control"), place)
     if isinstance(value, str):
         return (Text(value, cache),)
     if not isinstance(value, list):
@@ -145,16 +145,17 @@ def _part(item: object, here: str, role: Role) -> Part:
     part = object_of(item, here)
     kind = text_of(part.get("type"), f"{here}.type")
     if kind == "text":
-        return Text(text_of(part.get("text"), f"{here}.text"), _cache(part.get("cache_control"), here))
+        return Text(text_of(part.get("text"), f"{here}.text"), cache_of(part.get("cache_control"), here))
     if kind == "image_url" and role in ("user", "tool"):
-        return _image(part.get("image_url"), f"{here}.image_url")
+        return _image(part.get("image_url"), f"{here}.image_url", cache_of(part.get("cache_control"), here))
     if kind == "refusal" and role == "assistant":
         return Text(text_of(part.get("refusal"), f"{here}.refusal"))
     kinds = {"user": "`text` or `image_url`", "tool": "`text` or `image_url`", "assistant": "`text` or `refusal`"}
     raise bad(f"{here}.type", f"must be {kinds.get(role, '`text`')} in a message of this role")
 
 
-def _cache(mark: object, here: str) -> CacheTtl | None:
+def cache_of(mark: object, here: str) -> CacheTtl | None:
+    """How long a prompt-cache mark asks for. Raises RequestError naming the field."""
     if mark is None:
         return None
     ttl = object_of(mark, f"{here}.cache_control").get("ttl", "5m")
@@ -165,14 +166,14 @@ def _cache(mark: object, here: str) -> CacheTtl | None:
     raise bad(f"{here}.cache_control.ttl", "must be `5m` or `1h`")
 
 
-def _image(value: object, here: str) -> Image:
+def _image(value: object, here: str, cache: CacheTtl | None) -> Image:
     block = {"url": value} if isinstance(value, str) else object_of(value, here)
     url = text_of(block.get("url"), f"{here}.url")
     detail = optional_text_of(block.get("detail"), f"{here}.detail")
     if detail is not None and detail not in DETAILS:
         raise bad(f"{here}.detail", f"must be one of {', '.join(DETAILS)}")
     if len(url) <= URL_MAX and WEB_ADDRESS.fullmatch(url) is not None:
-        return Image(url=url, detail=detail)
+        return Image(url=url, detail=detail, cache=cache)
     head, comma, data = url.partition(",")
     match = DATA_HEAD.fullmatch(head) if comma and len(head) <= DATA_HEAD_MAX else None
     if match is None:
@@ -181,7 +182,7 @@ def _image(value: object, here: str) -> Image:
     if media_type is None:
         raise bad(f"{here}.url", f"must hold one of {', '.join(IMAGE_TYPES)}")
     _require_base64(data, f"{here}.url")
-    return Image(media_type=media_type, data=data, detail=detail)
+    return Image(media_type=media_type, data=data, detail=detail, cache=cache)
 
 
 def _require_base64(data: str, here: str) -> None:

@@ -18,7 +18,7 @@ from router.server.openai_fields import (
     optional_text_of,
     text_of,
 )
-from router.server.openai_messages import parse_messages
+from router.server.openai_messages import cache_of, parse_messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,6 +144,7 @@ def _tools(value: object) -> tuple[Tool, ...]:
             optional_text_of(function.get("description"), f"{here}.function.description"),
             {} if parameters is None else object_of(parameters, f"{here}.function.parameters"),
             bool_of(function.get("strict"), f"{here}.function.strict"),
+            cache_of(tool.get("cache_control"), here) or cache_of(function.get("cache_control"), f"{here}.function"),
         )
     return tuple(found.values())
 

@@ -31,12 +31,9 @@ def _or_null(schema: OpenApi) -> OpenApi:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
+CACHE_MARK = _or_null(_object({"ttl": {"enum": ["5m", "1h"]}}))
 TEXT_PART = _object(
-    {
-        "type": {"const": "text"},
-        "text": TEXT,
-        "cache_control": _or_null(_object({"ttl": {"enum": ["5m", "1h"]}})),
-    },
+    {"type": {"const": "text"}, "text": TEXT, "cache_control": CACHE_MARK},
     "type",
     "text",
 )
@@ -50,6 +47,7 @@ IMAGE_PART = _object(
             },
             "url",
         ),
+        "cache_control": CACHE_MARK,
     },
     "type",
     "image_url",
@@ -113,9 +111,11 @@ TOOL = _object(
                 "description": TEXT_OR_NULL,
                 "parameters": {"type": ["object", "null"]},
                 "strict": BOOL_OR_NULL,
+                "cache_control": CACHE_MARK,
             },
             "name",
         ),
+        "cache_control": CACHE_MARK,
     },
     "type",
     "function",

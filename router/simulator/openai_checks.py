@@ -18,6 +18,12 @@ CHOICES_MAX = 8
 STOPS_MAX = 4
 ROLES = ("system", "developer", "user", "assistant", "tool")
 SAMPLING = ("temperature", "top_p", "top_k")
+# OpenAI, Groq and Cerebras refuse what they do not know in a history or a tool.
+MESSAGE_FIELDS = frozenset({"role", "content", "name", "refusal", "tool_calls", "tool_call_id"})
+PART_FIELDS = frozenset({"type", "text", "image_url", "refusal"})
+CALL_FIELDS = frozenset({"id", "type", "function"})
+TOOL_FIELDS = frozenset({"type", "function"})
+FUNCTION_FIELDS = frozenset({"name", "description", "parameters", "strict"})
 
 
 @dataclass(slots=True)
@@ -27,6 +33,12 @@ class Prompt:
     tokens: int = 0
     question: str = ""
     is_after_tool: bool = False
+
+
+def require_known(block: Body, known: frozenset[str], place: str) -> None:
+    """Refuse a field that this API does not name."""
+    for name in block:
+        require(name in known, f"Unknown parameter: '{place}.{name}'.", param=f"{place}.{name}")
 
 
 def check_settings(body: Body, model: Model) -> None:
@@ -88,8 +100,10 @@ def read_tools(body: Body, model: Model) -> list[Body]:
         place = f"tools[{index}]"
         is_function = isinstance(tool, dict) and tool.get("type") == "function"
         require(is_function, f"Invalid value for '{place}.type': expected 'function'.", param=place)
+        require_known(tool, TOOL_FIELDS, place)
         function = tool.get("function")
         require(isinstance(function, dict), f"Missing required parameter: '{place}.function'.", param=place)
+        require_known(function, FUNCTION_FIELDS, f"{place}.function")
         name = function.get("name")
         is_sound = isinstance(name, str) and TOOL_NAME.fullmatch(name) is not None
         message = f"Invalid '{place}.function.name': expected a string that matches '^[a-zA-Z0-9_-]+$'."
@@ -154,6 +168,7 @@ def read_messages(messages: object, *, has_vision: bool) -> Prompt:
     for index, message in enumerate(messages if isinstance(messages, list) else []):
         place = f"messages[{index}]"
         require(isinstance(message, dict), f"Invalid type for '{place}': expected an object.", param=place)
+        require_known(message, MESSAGE_FIELDS, place)
         role, content = message.get("role"), message.get("content")
         require(
             role in ROLES, f"Invalid value: '{role}'. Supported values are: {', '.join(ROLES)}.", param=f"{place}.role"
@@ -180,11 +195,12 @@ def read_messages(messages: object, *, has_vision: bool) -> Prompt:
 
 def _calls(calls: object, place: str, prompt: Prompt) -> set[str]:
     require(isinstance(calls, list), f"Invalid type for '{place}.tool_calls'.", param=f"{place}.tool_calls")
-    ids = set()
+    ids: set[str] = set()
     for call in calls if isinstance(calls, list) else []:
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(call.get("id"), str):
             raise invalid(f"Invalid '{place}.tool_calls'.", param=f"{place}.tool_calls")
+        require_known(call, CALL_FIELDS, f"{place}.tool_calls[{len(ids)}]")
         text = str(function.get("arguments") or "{}")
         try:
             orjson.loads(text)
@@ -207,6 +223,8 @@ def _content(content: object, place: str, *, has_vision: bool) -> tuple[str, int
     for index, part in enumerate(content if isinstance(content, list) else []):
         at = f"{place}.content[{index}]"
         kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(part, dict):
+            require_known(part, PART_FIELDS, at)
         if kind == "text":
             require(isinstance(part.get("text"), str), f"Missing required parameter: '{at}.text'.", param=at)
             texts.append(part["text"])

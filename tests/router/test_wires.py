@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from router.chat import Image, Message, Request, Sampling, Text, Tool, ToolResult
-from router.wires import ANTHROPIC_IMAGE_BASE64_MAX, wire_gaps
+from router.wires import ANTHROPIC_IMAGE_BASE64_MAX, host_gaps, wire_gaps
 from tests.builders import request_of
 
 BASE64 = Image(media_type="image/png", data="aGk=")
@@ -64,3 +64,26 @@ def test_gaps_are_what_the_wire_has_no_word_for(
 @pytest.mark.parametrize("wire", ["openai", "litellm"])
 def test_the_callers_own_wire_has_none(case: Any, wire: Any) -> None:
     assert wire_gaps(case[1], wire) == ()
+
+
+@pytest.mark.parametrize(
+    ("request_", "openai", "groq", "cerebras"),
+    [
+        (request_of(), (), (), ()),
+        (request_of(sampling=Sampling(top_k=0)), ("top_k",), ("top_k",), ("top_k",)),
+        (request_of(sampling=Sampling(presence_penalty=1.0)), (), (), ("presence_penalty",)),
+        (request_of(sampling=Sampling(frequency_penalty=0.0)), (), (), ()),
+        (request_of(extra={"logprobs": True}), (), ("logprobs",), ()),
+        (request_of(extra={"logprobs": False, "logit_bias": {}}), (), (), ()),
+        (request_of(extra={"logit_bias": {"1": 2}}), (), ("logit_bias",), ("logit_bias",)),
+        (request_of(tools=(TOOL,), allows_parallel_tools=False), (), (), ("parallel_tool_calls",)),
+        (request_of(tools=(TOOL,), allows_parallel_tools=True), (), (), ()),
+    ],
+)
+def test_a_host_of_open_models_may_refuse_what_its_api_has_a_word_for(
+    request_: Request, openai: tuple[str, ...], groq: tuple[str, ...], cerebras: tuple[str, ...]
+) -> None:
+    assert host_gaps(request_, "openai") == openai
+    assert host_gaps(request_, "groq") == groq
+    assert host_gaps(request_, "cerebras") == cerebras
+    assert host_gaps(request_, "together_ai") == host_gaps(request_, "anthropic") == ()

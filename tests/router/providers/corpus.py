@@ -174,6 +174,8 @@ CORPUS: dict[str, dict[str, Any]] = {
     "effort_high": {"messages": [user("a")], "reasoning_effort": "high"},
     # prompt caching
     "cached_system": {"messages": [system([text("A long prefix.", **MARK)]), user("Hi")]},
+    "cached_tool": {"messages": [user("weather?")], "tools": [WEATHER, {**TIME, **MARK}]},
+    "cached_image": {"messages": [user([{**image(PNG_URL), **MARK}, text("What?")])]},
     "cached_user": {"messages": [user([text("A long prefix.", **MARK), text("Hi")])]},
     "cached_hour": {
         "messages": [system([text("Long.", cache_control={"type": "ephemeral", "ttl": "1h"})]), user("Hi")]

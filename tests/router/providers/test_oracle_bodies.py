@@ -130,7 +130,11 @@ def normal_anthropic(body: dict[str, Any]) -> dict[str, Any]:
     if "output_format" in body:  # the older name of the same setting
         body.setdefault("output_config", {})["format"] = body.pop("output_format")
     body.get("thinking", {}).pop("display", None)  # whether thoughts are shown: ours leaves them out
-    blocks = [*body.get("system", []), *(block for turn in body["messages"] for block in turn["content"])]
+    blocks = [
+        *body.get("tools", []),
+        *body.get("system", []),
+        *(block for turn in body["messages"] for block in turn["content"]),
+    ]
     for block in blocks:
         if isinstance(block.get("content"), str):
             block["content"] = [{"type": "text", "text": block["content"]}]

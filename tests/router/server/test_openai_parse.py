@@ -127,6 +127,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"messages": [CALLING, {"role": "tool", "content": "x"}]}, "messages[1].tool_call_id"),
     ({"messages": [CALLING, {"role": "tool", "tool_call_id": "c1"}]}, "messages[1].content"),
     (message(content="x", cache_control={"ttl": "2h"}), "messages[0].cache_control.ttl"),
+    ({"tools": [{"type": "function", "function": {"name": "f"}, "cache_control": 1}]}, "tools[0].cache_control"),
     (message(content=[{"type": "text", "text": "x"}], cache_control={"ttl": "5m"}), "messages[0].cache_control"),
     ({"messages": [USER, CALLING]}, "messages[1].tool_calls[0]"),
     ({"messages": [CALLING, USER]}, "messages[0].tool_calls[0]"),
@@ -404,6 +405,24 @@ def test_a_message_of_one_text_may_carry_the_cache_mark_itself() -> None:
     request = parsed(messages=[marked, USER])
     assert request.messages[0].parts == (Text("Be brief", "1h"),)
     assert request.asks_for_caching
+
+
+MARKED = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tools": [{**TOOL, **MARKED}]},
+        {"tools": [{"type": "function", "function": {"name": "g", **MARKED}}]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": PNG, **MARKED}]}]},
+        {"messages": [USER, CALLING, {"role": "tool", "tool_call_id": "c1", "content": "x", **MARKED}]},
+    ],
+    ids=["tool", "function", "image", "result"],
+)
+def test_whatever_carries_a_cache_mark_may_cost_a_cache_write(changes: dict[str, Any]) -> None:
+    assert parsed(**changes).asks_for_caching
+    assert not parsed(**json.loads(json.dumps(changes).replace("cache_control", "ignored"))).asks_for_caching
 
 
 def test_a_call_id_may_come_again_in_a_later_turn() -> None:
