@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from router.catalog.cards import SAMPLING_BESIDE_EFFORT, SAMPLING_UNLESS_NONE
 from router.policy import MODEL_TIERS, Requirement
-from router.wires import host_gaps, wire_gaps
+from router.wires import refused_gaps, wire_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,7 +81,9 @@ def check_capabilities(request: Request, model: PolicyModel) -> tuple[str, ...]:
     if request.response_format is not None and request.response_format.kind == "json_schema":
         needed.append("response_schema")
     lacking = tuple(f"lacks:{name}" for name in needed if name not in model.card.capabilities)
-    gaps = wire_gaps(request, model.wire) + host_gaps(request, model.provider_model.partition("/")[0])
+    gaps = wire_gaps(request, model.wire)
+    if model.wire in ("openai", "litellm"):
+        gaps += refused_gaps(request, model.provider_model.partition("/")[0], model.card.refuses)
     return lacking + tuple(f"wire:{gap}" for gap in gaps)
 
 
@@ -88,7 +91,7 @@ def refused_settings(request: Request, model: PolicyModel) -> tuple[str, ...]:
     """The settings of the request that the model answers with a 400, by the catalogue's flags."""
     refuses = model.card.refuses
     found: list[str] = []
-    if "sampling_params" in refuses and request.sampling.names():
+    if request.sampling.names() and _refuses_sampling(refuses, request.reasoning_effort):
         found.append("sampling_params")
     last = request.messages[-1] if request.messages else None
     if "assistant_prefill" in refuses and last is not None and last.role == "assistant":
@@ -102,6 +105,15 @@ def refused_settings(request: Request, model: PolicyModel) -> tuple[str, ...]:
     if request.reasoning_effort is not None and "reasoning" not in model.card.capabilities:
         found.append("reasoning_effort")
     return tuple(found)
+
+
+def _refuses_sampling(refuses: frozenset[str], reasoning_effort: str | None) -> bool:
+    """Whether the model takes no sampling settings at this effort."""
+    return (
+        "sampling_params" in refuses
+        or (SAMPLING_BESIDE_EFFORT in refuses and reasoning_effort not in (None, "none"))
+        or (SAMPLING_UNLESS_NONE in refuses and reasoning_effort != "none")
+    )
 
 
 def check_window(model: PolicyModel, input_tokens: int, output_tokens: int) -> tuple[str, ...]:

@@ -53,13 +53,14 @@ def wire_gaps(request: Request, wire: Wire) -> tuple[str, ...]:
     return tuple(gaps)
 
 
-def host_gaps(request: Request, provider: str) -> tuple[str, ...]:
-    """The same for one host of the wire: settings that would change the answer, and that it refuses."""
-    refused = HOST_REFUSES.get(provider)
-    if refused is None:
+def refused_gaps(request: Request, provider: str, refuses: frozenset[str]) -> tuple[str, ...]:
+    """The same for a host of the wire, or a model by what its card ``refuses``: what would change the answer."""
+    refused = HOST_REFUSES.get(provider, ())
+    if not refused and not refuses:
         return ()
     sampling, extra = request.sampling, request.extra
     asked = {
+        "stop": request.stop,
         "top_k": sampling.top_k is not None,
         "frequency_penalty": sampling.frequency_penalty,
         "presence_penalty": sampling.presence_penalty,
@@ -67,7 +68,7 @@ def host_gaps(request: Request, provider: str) -> tuple[str, ...]:
         "logit_bias": extra.get("logit_bias"),
         "parallel_tool_calls": request.tools and request.allows_parallel_tools is False,
     }
-    return tuple(name for name in refused if asked[name])
+    return tuple(name for name, is_asked in asked.items() if is_asked and (name in refused or name in refuses))
 
 
 def _extra_gaps(extra: Mapping[str, object]) -> list[str]:

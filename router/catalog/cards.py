@@ -31,6 +31,8 @@ CAPABILITY_FLAGS: Mapping[str, str] = {
     "supports_system_messages": "system",
     "supports_audio_input": "audio_input",
     "supports_output_config": "output_config",
+    "supports_none_reasoning_effort": "none_effort",
+    "supports_minimal_reasoning_effort": "minimal_effort",
     "supports_xhigh_reasoning_effort": "xhigh_effort",
 }
 # Whose tokens come with their probabilities the map does not say: a policy states it.
@@ -43,6 +45,13 @@ REFUSAL_FLAGS: Mapping[str, str] = {
     "supports_tool_choice": "forced_tool_use",
     "supports_minimal_reasoning_effort": "minimal_effort",
 }
+# What OpenAI's reasoning models answer with a 400 and the map has no flag for. docs: Reasoning models, Chat Completions
+# (OpenAI); litellm 1.109.1 leaves the same out. Its chat models (`gpt-5-chat`, `chat-latest`) take it all.
+REASONING_REFUSES = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "stop"})
+# `sampling_params` where nothing else is asked for: while they reason, which those of `default_reasoning_effort: none`
+# do on request alone, and those that can be told not to do unless they are.
+SAMPLING_BESIDE_EFFORT, SAMPLING_UNLESS_NONE = "sampling_beside_effort", "sampling_unless_none"
+REASONING_HOSTS = frozenset({"openai", "azure"})
 # The provider that a policy names -> how the map's keys without a provider's prefix call it.
 HOSTED_AS: Mapping[str, tuple[str, ...]] = {
     "bedrock": ("bedrock", "bedrock_converse"),
@@ -77,6 +86,20 @@ def _count(entry: Mapping[str, object], key: str) -> int | None:
     return int(value)
 
 
+def _refuses(name: str, entry: Mapping[str, object]) -> frozenset[str]:
+    """What the model answers with a 400."""
+    found = frozenset(ours for theirs, ours in REFUSAL_FLAGS.items() if entry.get(theirs) is False)
+    is_reasoning = entry.get("litellm_provider") in REASONING_HOSTS and entry.get("supports_reasoning") is True
+    if not is_reasoning or "chat" in name:
+        return found
+    if entry.get("default_reasoning_effort") == "none":
+        sampling = SAMPLING_BESIDE_EFFORT
+    else:
+        is_told = entry.get("supports_none_reasoning_effort") is True
+        sampling = SAMPLING_UNLESS_NONE if is_told else "sampling_params"
+    return found | REASONING_REFUSES | {sampling}
+
+
 def card_of(name: str, entry: Mapping[str, object]) -> ModelCard:
     """The entry as a card. Raises ValueError on a price that is not finite or a date that is none."""
     retired = entry.get("deprecation_date")
@@ -88,7 +111,7 @@ def card_of(name: str, entry: Mapping[str, object]) -> ModelCard:
         context_window=_count(entry, "max_input_tokens") or _count(entry, "max_tokens"),
         max_output_tokens=_count(entry, "max_output_tokens"),
         capabilities=frozenset(ours for theirs, ours in CAPABILITY_FLAGS.items() if entry.get(theirs) is True),
-        refuses=frozenset(ours for theirs, ours in REFUSAL_FLAGS.items() if entry.get(theirs) is False),
+        refuses=_refuses(name, entry),
         thinking_always_on=entry.get("thinking_always_on") is True,
         prompt_cache_min_tokens=_count(entry, "prompt_cache_min_tokens"),
         deprecation_date=date.fromisoformat(retired) if isinstance(retired, str) else None,

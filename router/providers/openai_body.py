@@ -14,7 +14,9 @@ from router.wires import HOST_REFUSES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from router.catalog.cards import ModelCard
     from router.chat import Message, Part, Request
+    from router.policy import PolicyModel
     from router.ports import Call
 
 SAMPLING_FIELDS = ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed")
@@ -39,6 +41,8 @@ TOOL: Shape = {
 TOLERANT = frozenset({"hosted_vllm", "ollama", "ollama_chat", "openrouter"})
 # Advice that OpenAI has a use for, and other hosts refuse.
 OPENAI_ADVICE = frozenset({"store", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
+# These open models take an effort of `low`, `medium` or `high` from every host.
+GPT_OSS = "gpt-oss"
 KNOW_SERVICE_TIER = frozenset({"openai", "groq"})
 IMAGES_OF_TOOLS = "The images that the tool returned:"
 
@@ -51,7 +55,7 @@ def body_of(call: Call, *, is_streamed: bool) -> dict[str, object]:
     is_openai = provider == "openai"
     body = _own(request, is_openai=is_openai) if request.surface == "openai_chat" else _rendered(request)
     if model.wire == "openai" and provider not in TOLERANT:
-        _leave_known(body, provider)
+        _leave_known(body, provider, model.card)
     if "sampling_params" in call.dropped:
         for name in SAMPLING_FIELDS:
             body.pop(name, None)
@@ -59,6 +63,8 @@ def body_of(call: Call, *, is_streamed: bool) -> dict[str, object]:
         body["tool_choice"] = "auto"
     if "reasoning_effort" in call.dropped:
         body.pop("reasoning_effort", None)
+    elif "reasoning_effort" in body:
+        body["reasoning_effort"] = _effort(str(body["reasoning_effort"]), model)
     if "assistant_prefill" in call.dropped:
         _drop_prefill(body)
     body["model"] = model.vendor_model
@@ -87,15 +93,31 @@ def _own(request: Request, *, is_openai: bool) -> dict[str, object]:
     return body
 
 
-def _leave_known(body: dict[str, object], provider: str) -> None:
+def _effort(asked: str, model: PolicyModel) -> str:
+    """The nearest effort that the model takes: what cannot stop thinking can at least think little."""
+    name, able = model.provider_model, model.card.capabilities
+    if not name.startswith("openai/") and GPT_OSS not in name:
+        return asked
+    if asked == "none" and "none_effort" not in able:
+        asked = "minimal"
+    if asked == "minimal" and "minimal_effort" not in able:
+        asked = "low"
+    if asked in ("xhigh", "max"):
+        return "xhigh" if "xhigh_effort" in able else "high"
+    return asked
+
+
+def _leave_known(body: dict[str, object], provider: str, card: ModelCard) -> None:
     """Leave out what the host would refuse as unknown; where that would change the answer it is not asked at all."""
     if provider != "openai":
         for name in OPENAI_ADVICE:
             body.pop(name, None)
     if provider not in KNOW_SERVICE_TIER:
         body.pop("service_tier", None)  # it is the usual one: another is refused before it comes here
-    for name in HOST_REFUSES.get(provider, ()):
+    for name in (*HOST_REFUSES.get(provider, ()), *card.refuses):
         body.pop(name, None)
+    if provider == "openai" and "parallel_tools" not in card.capabilities:
+        body.pop("parallel_tool_calls", None)  # one call at a time is all that it makes
     body["messages"] = _known(body.get("messages"), MESSAGES.get(provider, MESSAGE))
     if "tools" in body:
         body["tools"] = _known(body["tools"], TOOL)

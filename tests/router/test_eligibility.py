@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from router.catalog.cards import SAMPLING_BESIDE_EFFORT, SAMPLING_UNLESS_NONE
 from router.chat import Image, Message, ResponseFormat, Sampling, Text, Tool, ToolChoice, ToolResult
 from router.eligibility import Circumstances, check_model, check_requirement, does_match, matching_rules
 from router.policy import Caller, Condition, Requirement, Rule
@@ -40,6 +41,7 @@ def user(*parts: Any) -> tuple[Message, ...]:
 
 
 PREFILL = (Message("user", (Text("x"),)), Message("assistant", (Text("{"),)))
+WARM = Sampling(temperature=0.7)
 ALL_REFUSED = frozenset({"sampling_params", "assistant_prefill", "forced_tool_use"})
 
 
@@ -60,6 +62,14 @@ ALL_REFUSED = frozenset({"sampling_params", "assistant_prefill", "forced_tool_us
         ),
         (request_of(sampling=Sampling(seed=1)), {}, "wire:seed"),
         (request_of(sampling=Sampling(temperature=0.0)), {"refuses": ALL_REFUSED}, "refuses:sampling_params"),
+        (
+            request_of(sampling=WARM, reasoning_effort="low"),
+            {"refuses": frozenset({SAMPLING_BESIDE_EFFORT})},
+            "refuses:sampling_params",
+        ),
+        (request_of(sampling=WARM), {"refuses": frozenset({SAMPLING_UNLESS_NONE})}, "refuses:sampling_params"),
+        (request_of(stop=("x",)), {"wire": "openai", "refuses": frozenset({"stop"})}, "wire:stop"),
+        (request_of(sampling=Sampling(top_k=3)), {"wire": "openai", "provider_model": "groq/m"}, "wire:top_k"),
         (request_of(messages=PREFILL), {"refuses": ALL_REFUSED}, "refuses:assistant_prefill"),
         (request_of(tool_choice=ToolChoice("required")), {"refuses": ALL_REFUSED}, "refuses:forced_tool_use"),
         (request_of(tool_choice=ToolChoice("named", "f")), {"refuses": ALL_REFUSED}, "refuses:forced_tool_use"),
@@ -90,6 +100,10 @@ def test_what_the_model_cannot_do_makes_it_ineligible(request_: Any, card: dict[
         (request_of(messages=PREFILL, sampling=Sampling(top_k=3)), {}),
         (request_of(messages=()), {"refuses": ALL_REFUSED}),
         (request_of(reasoning_effort="high"), {}),
+        (request_of(sampling=WARM), {"refuses": frozenset({SAMPLING_BESIDE_EFFORT})}),
+        (request_of(sampling=WARM, reasoning_effort="none"), {"refuses": frozenset({SAMPLING_BESIDE_EFFORT})}),
+        (request_of(sampling=WARM, reasoning_effort="none"), {"refuses": frozenset({SAMPLING_UNLESS_NONE})}),
+        (request_of(reasoning_effort="low"), {"refuses": frozenset({SAMPLING_BESIDE_EFFORT, SAMPLING_UNLESS_NONE})}),
     ],
 )
 def test_what_the_model_can_do_keeps_it_in(request_: Any, card: dict[str, Any]) -> None:

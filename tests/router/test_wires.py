@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from router.chat import Image, Message, Request, Sampling, Text, Tool, ToolResult
-from router.wires import ANTHROPIC_IMAGE_BASE64_MAX, host_gaps, wire_gaps
+from router.wires import ANTHROPIC_IMAGE_BASE64_MAX, refused_gaps, wire_gaps
 from tests.builders import request_of
 
 BASE64 = Image(media_type="image/png", data="aGk=")
@@ -83,7 +83,9 @@ def test_the_callers_own_wire_has_none(case: Any, wire: Any) -> None:
 def test_a_host_of_open_models_may_refuse_what_its_api_has_a_word_for(
     request_: Request, openai: tuple[str, ...], groq: tuple[str, ...], cerebras: tuple[str, ...]
 ) -> None:
-    assert host_gaps(request_, "openai") == openai
-    assert host_gaps(request_, "groq") == groq
-    assert host_gaps(request_, "cerebras") == cerebras
-    assert host_gaps(request_, "together_ai") == host_gaps(request_, "anthropic") == ()
+    nothing: frozenset[str] = frozenset()
+    assert refused_gaps(request_, "openai", nothing) == openai
+    assert refused_gaps(request_, "groq", nothing) == groq
+    assert refused_gaps(request_, "cerebras", nothing) == cerebras
+    assert refused_gaps(request_, "together_ai", nothing) == ()
+    assert refused_gaps(request_, "together_ai", frozenset(cerebras)) == cerebras, "by the model's card"

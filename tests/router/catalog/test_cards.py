@@ -3,10 +3,12 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import date
+from typing import Any
 
 import pytest
 
 from router.catalog import Catalog, parse_catalog
+from router.catalog.cards import REASONING_REFUSES, SAMPLING_BESIDE_EFFORT, SAMPLING_UNLESS_NONE, card_of
 
 USD = 1_000_000_000
 MAP = {
@@ -84,6 +86,27 @@ def test_only_what_is_said_to_be_false_is_refused(catalog: Catalog) -> None:
     assert refused["claude-x"] == {"sampling_params", "forced_tool_use"}
     assert refused["together_ai/meta-llama/Llama"] == {"forced_tool_use"}
     assert refused["gemini/flash"] == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "sampling"),
+    [
+        ("gpt-x", {"supports_none_reasoning_effort": False}, "sampling_params"),
+        ("o9", {}, "sampling_params"),
+        (
+            "gpt-x.1",
+            {"supports_none_reasoning_effort": True, "default_reasoning_effort": "none"},
+            SAMPLING_BESIDE_EFFORT,
+        ),
+        ("gpt-x.5", {"supports_none_reasoning_effort": True}, SAMPLING_UNLESS_NONE),
+    ],
+)
+def test_what_openais_reasoning_models_refuse_needs_no_flag(name: str, flags: dict[str, Any], sampling: str) -> None:
+    entry = {"litellm_provider": "openai", "mode": "chat", "supports_reasoning": True, **flags}
+    assert card_of(name, entry).refuses == {*REASONING_REFUSES, sampling}
+    assert card_of(f"{name}-chat-latest", entry).refuses == frozenset()
+    assert card_of(name, {**entry, "supports_reasoning": False}).refuses == frozenset()
+    assert card_of(name, {**entry, "litellm_provider": "openrouter"}).refuses == frozenset()
 
 
 def test_what_is_not_said_is_unknown_and_not_zero(catalog: Catalog) -> None:

@@ -21,9 +21,10 @@ REFUSED: list[dict[str, Any]] = [
 ]
 
 
-def sent(provider_model: str, **body: Any) -> dict[str, Any]:
+def sent(provider_model: str, able: tuple[str, ...] = (), /, **body: Any) -> dict[str, Any]:
     call = call_of(LLAMA, {"model": "auto", **body})
-    model = replace(call.deployment.model, provider_model=provider_model)
+    card = replace(call.deployment.model.card, capabilities=frozenset(able))
+    model = replace(call.deployment.model, provider_model=provider_model, card=card)
     return body_of(replace(call, deployment=replace(call.deployment, model=model)), is_streamed=False)
 
 
@@ -84,6 +85,31 @@ def test_what_a_host_refuses_and_nobody_asked_for_is_left_out() -> None:
     asked = sent("cerebras/llama", messages=[user("Hi")], **nothing).keys()
     assert asked == {"model", "messages", "max_tokens", "logprobs"}
     assert "logprobs" not in sent(GROQ, messages=[user("Hi")], **nothing)
+
+
+@pytest.mark.parametrize(
+    ("provider_model", "able", "asked", "told"),
+    [
+        ("openai/o3", (), "none", "low"),
+        ("openai/gpt-5", ("minimal_effort",), "none", "minimal"),
+        ("openai/gpt-5.4", ("none_effort", "xhigh_effort"), "none", "none"),
+        ("openai/gpt-5.4", ("none_effort", "xhigh_effort"), "max", "xhigh"),
+        ("openai/gpt-5", ("minimal_effort",), "xhigh", "high"),
+        ("groq/openai/gpt-oss-120b", (), "minimal", "low"),
+        ("groq/qwen/qwen3-32b", (), "none", "none"),
+    ],
+)
+def test_an_effort_is_the_nearest_that_the_model_takes(
+    provider_model: str, able: tuple[str, ...], asked: str, told: str
+) -> None:
+    able = ("reasoning", *able)
+    assert sent(provider_model, able, messages=[user("Hi")], reasoning_effort=asked)["reasoning_effort"] == told
+
+
+def test_a_model_that_makes_one_call_at_a_time_is_not_told_how_many() -> None:
+    body = {"messages": [user("Hi")], "tools": [{"type": "function", "function": F}], "parallel_tool_calls": True}
+    assert "parallel_tool_calls" not in sent("openai/o3", ("tools",), **body)
+    assert sent("openai/gpt-5", ("tools", "parallel_tools"), **body)["parallel_tool_calls"] is True
 
 
 def test_a_host_that_takes_more_is_told_more() -> None:
