@@ -152,6 +152,10 @@ class Resolving:
         if card is not None and card.mode not in CHAT_MODES:
             self.add((*here, "provider_model"), f"`{block.provider_model}` is a model for {card.mode}, not for chat")
             return None
+        if card is not None and card.mode == "responses" and wire_of(block.provider_model) == "openai":
+            message = f"`{block.provider_model}` answers on the Responses API alone, which is not spoken here"
+            self.add((*here, "provider_model"), message)
+            return None
         prices = self._prices(here, block, card)
         if prices is None or len(self.findings) > before:
             return None
