@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from router.errors import LedgerUnavailableError
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from router.ledger.fold import Attempt
     from router.stores.encoding import Encoded
 
-FOLIOS_MAX = 4096
+# A page with an open attempt is wanted again, a closed one hardly ever.
+FOLIOS_MAX, CLOSED_MAX = 4096, 1024
 ENTRIES_MAX = 256
 LINES_WAITING_MAX = 100_000
 
@@ -223,6 +225,14 @@ def spend_of(folio: Folio) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def trim(folios: dict[str, Folio]) -> None:
-    """Forget the oldest pages past the bound: what is needed again is read again."""
-    while len(folios) > FOLIOS_MAX:
-        del folios[next(iter(folios))]
+    """Forget pages past the bounds, the oldest and closed ones first: what is needed again is read again.
+
+    An open one goes behind the newest, so that not every transaction looks at it; so many are looked at in one.
+    """
+    over = min(len(folios) - CLOSED_MAX, ENTRIES_MAX)
+    for decision_id, folio in list(islice(folios.items(), max(over, 0))):
+        del folios[decision_id]
+        if any(attempt.is_open for attempt in folio.attempts.values()):
+            folios[decision_id] = folio
+    for decision_id in list(islice(folios, max(len(folios) - FOLIOS_MAX, 0))):
+        del folios[decision_id]

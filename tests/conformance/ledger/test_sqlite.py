@@ -22,7 +22,7 @@ from router.errors import ConfigError, LedgerUnavailableError
 from router.ledger import Finding, RequestQuery
 from router.stores import open_ledger
 from router.stores.memory import MemoryLedger
-from router.stores.sql import schema, sqlite_sync
+from router.stores.sql import posting, schema, sqlite_sync
 from router.stores.sql.migrate import prepare_sqlite
 from router.stores.sql.posting import Intake
 from router.stores.sql.verify import verify
@@ -411,4 +411,24 @@ async def test_killed_process_loses_nothing_that_was_acknowledged(path: Path) ->
     assert sum(row.outcome == "expired" for row in rows.values()) == closed
     assert all(row.cost_nanousd == (3 if row.outcome == "answered" else 7) for row in rows.values())
     assert [step async for step in verify(ledger.reads, START_MS + LEASE_MS) if isinstance(step, Finding)] == []
+    await ledger.aclose()
+
+
+async def test_what_the_writer_has_forgotten_it_reads_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posting, "CLOSED_MAX", 0)
+    monkeypatch.setattr(posting, "FOLIOS_MAX", 1)
+    ledger = await opened(path)
+    names = [f"dec_{number}" for number in range(5)]
+    for name in names:
+        await ledger.append(intent_line(name))
+    for name in names:
+        await ledger.append(settlement_line(name))
+        await ledger.append(settlement_line(name))
+    for name in names:
+        found = await ledger.request(name)
+        assert found is not None
+        row, lines = found
+        assert row.outcome == "answered"
+        assert len(lines) == 2, "what is told twice is written once"
+    assert len(ledger._writer._folios) <= 1
     await ledger.aclose()
