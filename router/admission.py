@@ -49,7 +49,8 @@ class Account:
 
     ``learn`` is told the model, the tokens that its vendor reported, and the time in monotonic seconds. ``cascade``
     says how the checks on the answers went, None where there were none. ``purse`` is None where no budget limits it,
-    ``watch`` where no guard looks, ``seen`` where the input is too short to have a context bill.
+    ``watch`` where no guard looks, ``seen`` where the input is too short to have a context bill. ``is_premium_able``:
+    whether premium could have done what is asked.
     """
 
     subject: Subject
@@ -67,6 +68,7 @@ class Account:
     watch: Watch | None = None
     context: str | None = None
     seen: ContextSeen | None = None
+    is_premium_able: bool = True
 
     def finish(self, observer: Observer) -> None:
         """No attempt follows: the request has ended with its last one, if there was any, which is told once."""
@@ -130,7 +132,7 @@ class Hold:
             return
         tokens, source = self._spent(usage, seen)
         model = self.policy.models[self.intent.model]
-        premium = premium_cost_of(tokens, model, self.policy, self.request)
+        premium = premium_cost_of(tokens, model, self.policy, self.request, is_able=self.account.is_premium_able)
         self._close(
             tokens, source, premium, outcome, seen, finish_reason=finish_reason, error=error, error_code=error_code
         )
@@ -380,10 +382,7 @@ def _lease_ms(policy: Policy) -> int:
 def _receipt_of(
     decision: Decision, candidate: Candidate, cover: Cover | None, account: Account, model: PolicyModel
 ) -> dict[str, object]:
-    """The decision's receipt; under budgets with what is held, and the output limit that it pays for.
-
-    Where a guard noticed something, with what it was; of a long input, what of it was sent before.
-    """
+    """The decision's receipt with what budgets hold, what a guard noticed, and what of a long input was sent before."""
     receipt = receipt_of(decision)
     watch = account.watch
     if watch is not None and (noticed := watch.receipt) is not None:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 # A thinking model spends output tokens before its first visible word: the default limit is stretched for it.
 THINKING_OUTPUT_FACTOR = 4
 NOTHING_WARM: Mapping[str, int] = MappingProxyType({})
-# A model that answers for one of these was not chosen by its loss: nothing is promised of it.
 # What a caller can make of a reason, by its code up to the colon.
 REFUSAL_HINTS = {
     "wire": "`wire:` names what the model's API has no word for: leave it out, or ask another model",
@@ -47,6 +46,7 @@ REFUSAL_HINTS = {
     "rule": "`rule:` names the policy's rule that keeps the model out",
     "no_api_key": "`no_api_key`: the gateway has no key of the model's provider",
 }
+# A model that answers for one of these was not chosen by its loss: nothing is promised of it.
 UNPROMISED = ("pinned", "premium_not_eligible")
 
 

@@ -34,6 +34,10 @@ Reason: TypeAlias = Literal[
     "budget_downgrade",  # the budgets have no room for what was chosen: the best that they have room for
 ]
 
+# What in ``why_not`` says that a model cannot do what is asked, whoever asks and however it is put: the other codes
+# forbid it, or name settings that one would leave out to ask it.
+UNABLE = ("lacks:", "context_window")
+
 
 @dataclass(frozen=True, slots=True)
 class CostRange:
@@ -132,6 +136,11 @@ class Decision:
         found = next((each for each in self.candidates if each.model == model), None)
         assert found is not None, model
         return found
+
+    @property
+    def is_premium_able(self) -> bool:
+        """Whether premium could do what is asked, were it allowed: its window and abilities."""
+        return not any(why.startswith(UNABLE) for why in self.candidate(self.premium).why_not)
 
     @property
     def is_cascaded(self) -> bool:

@@ -164,6 +164,7 @@ class Gateway:
             watch=watch,
             context=decision.context_warning,
             seen=self._seen(request, caller, decision),
+            is_premium_able=decision.is_premium_able,
         )
         return Job(request, decision, account, now.policy, now.deployments)
 

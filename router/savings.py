@@ -19,11 +19,18 @@ if TYPE_CHECKING:
     from router.tokens import TokenUsage
 
 
-def premium_cost_of(actual: TokenUsage, routed: PolicyModel, policy: Policy, request: Request) -> CostRange:
+def premium_cost_of(
+    actual: TokenUsage, routed: PolicyModel, policy: Policy, request: Request, *, is_able: bool = True
+) -> CostRange:
     """The cost of the same request on premium's own tokens at premium's prices, in nano-USD.
 
-    Exact, with no width, where premium answered it. The range is sorted, since a context tier can turn the order.
+    Exact, with no width, where premium answered it. The range is sorted, since a context tier can turn the order. Where
+    premium could not have done what is asked (``is_able`` is false) the answer's own cost stands for it: nobody could
+    have paid premium's price, so nothing was saved.
     """
+    if not is_able:
+        own = cost_nanousd(routed.prices, actual)
+        return CostRange(own, own, own)
     premium = policy.premium_model
     found = premium_usage_of(
         actual,
@@ -41,8 +48,9 @@ def premium_cost_of(actual: TokenUsage, routed: PolicyModel, policy: Policy, req
 METHOD = (
     "realized cost: the ledger's lines, every attempt included. premium cost: modelled per answered request on "
     "premium's own tokens (tokenizer and answer-length priors within the request's output limit, low and high added "
-    "end by end, which is conservative) at the catalogue's prices; exact where premium answered. savings = premium "
-    "cost - realized cost, never clamped. not measured: no sessions are held out in this version."
+    "end by end, which is conservative) at the catalogue's prices; exact where premium answered; the answer's own cost "
+    "where premium cannot do what is asked (its window, its abilities). savings = premium cost - realized cost, never "
+    "clamped. not measured: no sessions are held out in this version."
 )
 
 

@@ -275,6 +275,26 @@ def test_where_premium_may_not_serve_a_loser_says_that_its_loss_decided(toleranc
     assert why_of(decision)["llama"] == ("loss_above_threshold",), "it is cheaper, so it cannot have lost as dearer"
 
 
+@pytest.mark.parametrize(
+    ("changes", "is_able"),
+    [
+        ({}, True),
+        ({"is_reachable": False}, True),
+        ({"card": replace(OPUS.card, context_window=1)}, False),
+        ({"card": replace(OPUS.card, capabilities=frozenset())}, False),
+        ({"card": replace(OPUS.card, refuses=frozenset({"sampling_params"}))}, True),
+        ({"wire": "gemini"}, True),
+    ],
+)
+def test_whether_premium_could_do_what_is_asked_is_not_whether_it_may(changes: dict[str, Any], is_able: bool) -> None:
+    tools = (Tool("look", None, {"type": "object"}),)
+    request = request_of(tools=tools, sampling=Sampling(temperature=0.5), extra={"logit_bias": {"1": 2}})
+    changed = replace(OPUS, **changes)
+    decision = decided(request, policy=policy_of(changed, LLAMA))
+    assert decision.is_premium_able is is_able
+    assert bool(decision.candidate("opus").why_not) is bool(changes) or changes == {}
+
+
 # --- the receipt -----------------------------------------------------------------------------------------------------
 
 

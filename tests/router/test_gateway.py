@@ -19,7 +19,7 @@ from router.errors import (
 )
 from router.gateway import InForce, new_decision_id
 from router.ledger import Intent, RequestQuery
-from router.policy import Caller, Terms
+from router.policy import Caller, Condition, Requirement, Rule, Terms
 from router.stores.encoding import encode_line
 from router.telemetry import request_fields_of
 from tests.builders import request_of
@@ -35,6 +35,7 @@ from tests.router.scripted import (
     Stage,
     after,
     leap,
+    policy_with,
     read_all,
     reply_of,
 )
@@ -83,6 +84,24 @@ def test_premium_compared_with_itself_saves_exactly_nothing() -> None:
     assert answer.bill.savings_nanousd == 0
     assert answer.bill.premium_cost is not None
     assert answer.bill.premium_cost.low_nanousd == answer.bill.premium_cost.high_nanousd == answer.bill.cost_nanousd
+
+
+@pytest.mark.parametrize("forbidden", [False, True])
+def test_nothing_is_saved_against_a_premium_that_cannot_do_what_is_asked(forbidden: bool) -> None:
+    """A window that is too small saves nobody premium's price; a rule against premium does."""
+    policy = policy_with()
+    dear = policy.models[DEAR]
+    small = replace(dear, card=replace(dear.card, context_window=1))
+    rule = Rule("cheap-only", Condition(), Requirement(models=frozenset({CHEAP})))
+    changed = replace(policy, rules=(rule,)) if forbidden else replace(policy, models={**policy.models, DEAR: small})
+    stage = Stage({CHEAP: [reply_of()]}, policy=changed)
+    answer = leap(stage.gateway.answer(request_of(), NOBODY, ANY))
+    (row,) = leap(stage.rows())
+    assert answer.bill.savings_nanousd == row.premium_point_nanousd - row.cost_nanousd
+    if forbidden:
+        assert row.premium_low_nanousd < row.cost_nanousd < row.premium_high_nanousd
+    else:
+        assert row.premium_low_nanousd == row.premium_high_nanousd == row.cost_nanousd == USAGE_COST
 
 
 def test_the_first_intent_alone_carries_the_receipt() -> None:
