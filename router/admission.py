@@ -208,7 +208,7 @@ class Hold:
             input_tokens=self.candidate.input_tokens,
             cached_tokens=self.candidate.cached_tokens,
             output_tokens=self.candidate.output_tokens,
-            input_tokens_max=input_tokens_max_of(self.request),
+            input_tokens_max=input_tokens_max_of(self.request, self.policy.models[self.intent.model]),
             output_tokens_max=self.candidate.output_tokens_max if self.cover is None else self.cover.output_tokens,
             may_write_cache=self.request.asks_for_caching,
             reasoning_effort=self.request.reasoning_effort,
@@ -319,7 +319,7 @@ class Admission:
         chosen = policy.models[model]
         worst_nanousd = hold_nanousd(
             chosen.prices,
-            input_tokens_max_of(request),
+            input_tokens_max_of(request, chosen),
             candidate.output_tokens_max,
             may_write_cache=request.asks_for_caching,
         )

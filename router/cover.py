@@ -26,9 +26,14 @@ Floor: TypeAlias = Literal["least", "expected"]
 SLICE_TOKENS = 1_024
 
 
-def input_tokens_max_of(request: Request) -> int:
-    """The hard ceiling of what the request's input can be billed as."""
-    return hold_tokens_of(body_bytes=request.body_bytes, messages=len(request.messages), images=len(request.images))
+def input_tokens_max_of(request: Request, model: PolicyModel) -> int:
+    """The hard ceiling of what the request's input can be billed as by this model."""
+    return hold_tokens_of(
+        model.provider_model,
+        body_bytes=request.body_bytes,
+        messages=len(request.messages),
+        images=len(request.images),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ def sought_for(
 ) -> Sought:
     """What an attempt of this candidate needs."""
     limit = candidate.output_tokens_max
-    pricing = Pricing(model.prices, input_tokens_max_of(request), request.asks_for_caching)
+    pricing = Pricing(model.prices, input_tokens_max_of(request, model), request.asks_for_caching)
     least = min(limit, policy.limits.output_tokens_least)
     if floor == "expected":
         least = min(limit, max(least, candidate.output_tokens))

@@ -44,7 +44,7 @@ def is_possible(
     thinks = "reasoning" in model.card.capabilities or model.card.thinking_always_on
     most = FACTOR * max(output_tokens_max, seen.text_bytes + seen.code_bytes + seen.thinking_bytes)
     return (
-        reported.input_tokens <= FACTOR * input_tokens_max_of(request) + INPUT_ROOM_TOKENS
+        reported.input_tokens <= FACTOR * input_tokens_max_of(request, model) + INPUT_ROOM_TOKENS
         and reported.output_text <= most + (THINKING_ROOM_TOKENS if thinks else OUTPUT_ROOM_TOKENS)
         and reported.output_reasoning <= most + THINKING_ROOM_TOKENS
     )
@@ -56,7 +56,7 @@ def tell_impossible(reported: TokenUsage, model: PolicyModel, request: Request, 
         "model": model.id,
         "input_tokens": reported.input_tokens,
         "output_tokens": reported.output_tokens,
-        "input_tokens_max": input_tokens_max_of(request),
+        "input_tokens_max": input_tokens_max_of(request, model),
         "output_tokens_max": output_tokens_max,
     }
     log.warning("usage that cannot be", extra={"fields": fields})

@@ -14,7 +14,8 @@ All are integers in thousandths, so that what follows from them is exact. Where 
   a figure, so its bounds are wide.
 - Images: Anthropic ``width x height / 750``, at most about 1,600 tokens up to 4.6 and 4,784 since; Google 258 a tile in
   2.x and 1,120 an image in 3.x; Llama hosts 1,601 for each of up to four tiles. Sizes in pixels are not known here: the
-  points stand for an image of one megapixel.
+  points stand for an image of one megapixel. OpenAI counts tiles of 512 pixels, eight at most; gpt-4o-mini is billed
+  2,833 and 5,667 a tile, so that an image costs there what it costs on gpt-4o ("Images and vision").
 
 They hold until holdout and feedback know better.
 """
@@ -22,7 +23,7 @@ They hold until holdout and feedback know better.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 MILLI = 1_000
 IMAGE_TOKENS_CEILING = 6_404
+GPT_4O_MINI_IMAGE = (2_833, 5_667)
+GPT_4O_TILES, GPT_4O_TILES_MAX = 4, 8
 # ``non_ascii_share`` counts continuation bytes: two of three in Chinese, one of two in Cyrillic. Scaled so that a text
 # in one script reads as (nearly) 1.
 NON_LATIN_SCALE = 1.5
@@ -45,7 +48,7 @@ class TokenizerPrior:
     """How one family of tokenizers counts. ``*_milli`` are tokens per 1,000 UTF-8 bytes, the rest tokens.
 
     ``verbosity_milli`` is the length of the visible answer against Llama's for the same job, as text.
-    ``tools_tokens`` is what the vendor's own tool preamble adds once.
+    ``tools_tokens`` is what the vendor's own tool preamble adds once, ``image_tokens_max`` the most of one image.
     """
 
     vendor: str
@@ -56,6 +59,7 @@ class TokenizerPrior:
     tools_tokens: int
     image_tokens: int
     verbosity_milli: int
+    image_tokens_max: int = IMAGE_TOKENS_CEILING
 
 
 CLAUDE_OLDER = TokenizerPrior("claude", 255, 285, 400, 5, 346, 1_334, 1_250)
@@ -63,6 +67,11 @@ CLAUDE_NEWER = TokenizerPrior("claude", 294, 335, 400, 5, 346, 1_334, 1_250)
 GEMINI = TokenizerPrior("gemini", 230, 265, 240, 1, 0, 1_120, 1_000)
 LLAMA = TokenizerPrior("llama", 230, 245, 300, 5, 60, 1_601, 1_000)
 UNKNOWN = TokenizerPrior("unknown", 250, 270, 350, 5, 100, 1_601, 1_100)
+GPT_4O_MINI = replace(
+    UNKNOWN,
+    image_tokens=GPT_4O_MINI_IMAGE[0] + GPT_4O_TILES * GPT_4O_MINI_IMAGE[1],
+    image_tokens_max=GPT_4O_MINI_IMAGE[0] + GPT_4O_TILES_MAX * GPT_4O_MINI_IMAGE[1],
+)
 
 # Reasoning tokens against the tokens of the visible answer, by the effort that the caller asked for.
 EFFORT_MILLI: dict[str, int] = {
@@ -104,6 +113,8 @@ def tokenizer_of(provider_model: str) -> TokenizerPrior:
         return CLAUDE_NEWER if version >= NEWER_CLAUDE else CLAUDE_OLDER
     if "gemini" in name or "gemma" in name:
         return GEMINI
+    if "gpt-4o-mini" in name:
+        return GPT_4O_MINI
     return LLAMA if "llama" in name else UNKNOWN
 
 
@@ -164,12 +175,13 @@ def output_tokens_of(
     return visible, reasoning
 
 
-def hold_tokens_of(*, body_bytes: int, messages: int, images: int) -> int:
+def hold_tokens_of(provider_model: str, *, body_bytes: int, messages: int, images: int) -> int:
     """A hard ceiling of input tokens: a token covers at least a byte, and JSON is never shorter than its text.
 
-    Images given by address weigh nothing in the body: each counts as the dearest vendor's largest.
+    Images given by address weigh nothing in the body: each counts as the largest that the model can be billed for.
     """
-    return input_tokens_ceiling(body_bytes, messages) + images * IMAGE_TOKENS_CEILING
+    most = input_tokens_ceiling(body_bytes, messages)
+    return most + images * tokenizer_of(provider_model).image_tokens_max if images else most
 
 
 # --- the counterfactual ----------------------------------------------------------------------------------------------

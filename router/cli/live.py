@@ -18,12 +18,12 @@ from router.catalog import hold_nanousd
 from router.chat import Text
 from router.cli.graded import FINISH_REASONS
 from router.cli.live_journal import Done, Journal
+from router.cover import input_tokens_max_of
 from router.errors import ConfigError, ProviderError, ProviderRejectedError, ProviderTimeoutError, RouterError
 from router.judge import comparison_of, judge_of, parse_verdict, preference_of, scores_of
 from router.policy import Caller, Terms
 from router.prompt import text_of
 from router.server.openai_parse import parse_chat
-from router.token_priors import hold_tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,12 +76,10 @@ class Plan:
 
     def hold_of(self, request: Request) -> int:
         """The most that one call can cost, in nano-USD."""
-        ceiling = hold_tokens_of(
-            body_bytes=request.body_bytes, messages=len(request.messages), images=len(request.images)
-        )
-        prices = self.policy.models[request.model].prices
+        model = self.policy.models[request.model]
+        ceiling = input_tokens_max_of(request, model)
         assert request.output_tokens_max is not None
-        return hold_nanousd(prices, ceiling, request.output_tokens_max, may_write_cache=request.asks_for_caching)
+        return hold_nanousd(model.prices, ceiling, request.output_tokens_max, may_write_cache=request.asks_for_caching)
 
 
 def request_of(model: str, messages: list[dict[str, Any]], output_tokens: int) -> Request:

@@ -97,6 +97,7 @@ MODELS = [
     model_of("claude", provider_model="anthropic/claude-opus-5"),
     model_of("gemini", provider_model="gemini/gemini-3-flash", wire="gemini"),
     model_of("llama", provider_model="groq/llama-3", wire="openai"),
+    model_of("tiles", provider_model="openai/gpt-4o-mini", wire="openai"),
     model_of("thinker", provider_model="anthropic/claude-x", thinking_always_on=True),
 ]
 
@@ -108,7 +109,9 @@ def test_the_ceiling_of_tokens_is_above_every_text_and_every_expectation(
     raw = json.dumps(body, ensure_ascii=is_ascii, separators=(",", ":")).encode("utf-8", "replace")
     request = parse_chat(json.loads(raw), len(raw))
     sizes = sizes_of(request)
-    ceiling = hold_tokens_of(body_bytes=request.body_bytes, messages=len(request.messages), images=len(request.images))
+    ceiling = hold_tokens_of(
+        model.provider_model, body_bytes=request.body_bytes, messages=len(request.messages), images=len(request.images)
+    )
     # A byte-level token covers at least one byte, so the text's bytes are the most tokens that it can be.
     assert ceiling >= sizes.text_bytes
     weights = weights_of(request, model, policy_of(model), sizes, base_output)

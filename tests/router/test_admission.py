@@ -40,7 +40,7 @@ def test_the_hold_is_the_worst_case_of_what_is_asked() -> None:
     stage = Stage({})
     request = request_of(output_tokens_max=77)
     hold = leap(held(stage, request))
-    ceiling = hold_tokens_of(body_bytes=request.body_bytes, messages=1, images=0)
+    ceiling = hold_tokens_of(CHEAP, body_bytes=request.body_bytes, messages=1, images=0)
     prices = stage.policy.models[CHEAP].prices
     assert hold.intent.hold_nanousd == hold_nanousd(prices, ceiling, 77, may_write_cache=False)
     assert hold.intent.lease_expires_ms - hold.intent.time_ms == 900_000
@@ -51,7 +51,7 @@ def test_a_request_that_asks_for_caching_holds_at_the_price_of_a_cache_write() -
     marked = request_of(messages=(Message("user", (Text("long", cache="1h"),)),))
     stage = Stage({})
     prices = stage.policy.models[CHEAP].prices
-    ceiling = hold_tokens_of(body_bytes=marked.body_bytes, messages=1, images=0)
+    ceiling = hold_tokens_of(CHEAP, body_bytes=marked.body_bytes, messages=1, images=0)
     hold = leap(held(stage, marked))
     assert hold.intent.hold_nanousd == hold_nanousd(prices, ceiling, 4_096, may_write_cache=True)
 

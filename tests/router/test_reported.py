@@ -146,7 +146,7 @@ def test_an_answer_that_showed_nothing_may_have_cost_nothing() -> None:
 def test_no_honest_report_is_doubted(data: st.DataObject, model: PolicyModel, limit: int, chars: int) -> None:
     """Within the ceilings of a hold, with a vendor's own prompts on top, and thinking beside the limit."""
     request = request_of(body_bytes=data.draw(st.integers(0, 2_000_000)))
-    most = input_tokens_max_of(request) + data.draw(st.integers(0, 100_000))
+    most = input_tokens_max_of(request, model) + data.draw(st.integers(0, 100_000))
     read = data.draw(st.integers(0, most - 1))
     reported = TokenUsage(
         input_uncached=data.draw(st.integers(1, most - read)),
@@ -168,7 +168,7 @@ def test_what_is_believed_costs_no_more_than_its_bounds(model: PolicyModel, limi
     reported = TokenUsage(*counts[:3], output_text=counts[3], output_reasoning=counts[4])
     if not is_possible(reported, model, request, limit):
         return
-    inputs, outputs = 2 * input_tokens_max_of(request) + 100_000, 4 * limit + 2 * THINKING_ROOM_TOKENS
+    inputs, outputs = 2 * input_tokens_max_of(request, model) + 100_000, 4 * limit + 2 * THINKING_ROOM_TOKENS
     most = hold_nanousd(model.prices, inputs, outputs, may_write_cache=True)
     assert cost_nanousd(model.prices, reported) <= most
 
@@ -177,7 +177,7 @@ def test_what_is_believed_costs_no_more_than_its_bounds(model: PolicyModel, limi
 def test_the_bounds_are_near_enough_to_matter(model: PolicyModel) -> None:
     request = request_of()
     for reported in (
-        TokenUsage(input_uncached=2 * input_tokens_max_of(request) + 100_001),
+        TokenUsage(input_uncached=2 * input_tokens_max_of(request, model) + 100_001),
         TokenUsage(output_text=2 * LIMIT + (THINKING_ROOM_TOKENS if model is THINKER else 1_024) + 1),
         TokenUsage(output_reasoning=2 * LIMIT + THINKING_ROOM_TOKENS + 1),
     ):

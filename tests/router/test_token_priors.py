@@ -136,7 +136,18 @@ def test_thinking_takes_its_share_of_the_limit_first() -> None:
 
 
 def test_a_hold_covers_bytes_messages_and_images() -> None:
-    assert hold_tokens_of(body_bytes=1_000, messages=3, images=2) == 1_000 + 3 * 16 + 1_024 + 2 * 6_404
+    assert hold_tokens_of("gemini/flash", body_bytes=1_000, messages=3, images=2) == 1_000 + 3 * 16 + 1_024 + 2 * 6_404
+
+
+def test_a_tiled_image_of_the_small_gpt_4o_is_held_at_what_openai_bills_for_it() -> None:
+    """2,833 and 5,667 a tile: 25,501 for a megapixel, eight tiles at most; the larger model's are 765 and 1,445."""
+    plain = {"body_bytes": 300, "messages": 1}
+    small = hold_tokens_of("openai/gpt-4o-mini", **plain, images=1) - hold_tokens_of("gpt-4o-mini", **plain, images=0)
+    assert small == 2_833 + 8 * 5_667
+    assert hold_tokens_of("azure/gpt-4o-mini-2024-07-18", **plain, images=3) == 300 + 16 + 1_024 + 3 * small
+    assert hold_tokens_of("openai/gpt-4o", **plain, images=1) == 300 + 16 + 1_024 + 6_404
+    seen = {"text_bytes": 0, "non_ascii_share": 0.0, "code_share": 0.0, "messages": 1, "tools_bytes": 0, "images": 1}
+    assert input_tokens_of(model_of("m", provider_model="openai/gpt-4o-mini"), **seen) == 25_501 + 5
 
 
 # --- the counterfactual ----------------------------------------------------------------------------------------------
