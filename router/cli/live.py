@@ -24,6 +24,7 @@ from router.judge import comparison_of, judge_of, parse_verdict, preference_of, 
 from router.policy import Caller, Terms
 from router.prompt import text_of
 from router.server.openai_parse import parse_chat
+from router.token_priors import does_think
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,8 @@ TRIES = 3
 PAUSE_S = 1.0
 JUDGE_TOKENS = 512
 JUDGE_TOKENS_THINKING = 4_096
+# So many comparisons in a row that a judge leaves without a verdict are not chance: it would only cost money to go on.
+UNREADABLE_MAX = 10
 TAGS = {"purpose": "calibration"}
 
 
@@ -69,7 +72,7 @@ class Plan:
 
     def judge_request(self, prompt: Prompt, judge: str, first: str, second: str) -> Request:
         """What a judge is asked."""
-        thinks = self.policy.models[judge].card.thinking_always_on
+        thinks = does_think(self.policy.models[judge])
         content = comparison_of(prompt.text, first, second)
         messages = [{"role": "user", "content": content}]
         return request_of(judge, messages, JUDGE_TOKENS_THINKING if thinks else JUDGE_TOKENS)
@@ -162,6 +165,7 @@ class LiveRun:
     told: Callable[[], None] = lambda: None
     is_out_of_money: bool = False
     failure: RouterError | None = None
+    unreadable: dict[str, int] = field(default_factory=dict)
     _freed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def run(self, prompts: Sequence[Prompt]) -> None:
@@ -199,8 +203,27 @@ class LiveRun:
             answer = await self.answer(prompt, candidate)
             if answer is None:
                 continue
-            for order, texts in (("1", (premium, answer)), ("2", (answer, premium))):
-                await self.call(f"{verdict_id(prompt, candidate)}:{order}", plan.judge_request(prompt, judge, *texts))
+            words = [
+                await self.call(verdict_id(prompt, candidate, judge, order), plan.judge_request(prompt, judge, *texts))
+                for order, texts in zip(ORDERS, ((premium, answer), (answer, premium)), strict=True)
+            ]
+            if None not in words:
+                self._require_readable(verdict_id(prompt, candidate, judge, ORDERS[-1]), judge, words)
+
+    def _require_readable(self, call: str, judge: str, words: Sequence[str | None]) -> None:
+        """Raises ConfigError where nothing of what the judge said lately can be read."""
+        first, second = (parse_verdict(word or "") for word in words)
+        if preference_of(first, second) is not None:
+            self.unreadable[judge] = 0
+            return
+        self.unreadable[judge] = self.unreadable.get(judge, 0) + 1
+        if self.unreadable[judge] >= UNREADABLE_MAX:
+            last = ended(self.journal, call)
+            how = "" if last is None else f"{len(last.text or '')} characters, finish_reason {last.finish_reason}"
+            raise ConfigError(
+                f"{judge}: its last {UNREADABLE_MAX} comparisons end without a verdict that can be read ({how}): "
+                f"name another judge with --judge; the answers are kept in {self.journal.path} and serve again"
+            )
 
     async def answer(self, prompt: Prompt, model: str) -> str | None:
         """A model's answer, from the journal or asked for now."""
@@ -254,6 +277,8 @@ class LiveRun:
         return Done(answer.bill.cost_nanousd, text, None, answer.reply.finish_reason)
 
 
+# Premium's answer is shown first, then the candidate's.
+ORDERS = ("1", "2")
 # A vendor that refused will refuse again, and one that was late may have billed: neither is asked once more.
 FINAL = (ProviderRejectedError.code, ProviderTimeoutError.code)
 
@@ -263,9 +288,9 @@ def answer_id(prompt: Prompt, model: str) -> str:
     return f"answer:{prompt.key}:{model}"
 
 
-def verdict_id(prompt: Prompt, candidate: str) -> str:
-    """The journal's name of a comparison, but for its order."""
-    return f"verdict:{prompt.key}:{candidate}"
+def verdict_id(prompt: Prompt, candidate: str, judge: str, order: str) -> str:
+    """The journal's name of a judge's word on a candidate; ``order`` is one of ``ORDERS``."""
+    return f"verdict:{prompt.key}:{candidate}:{judge}:{order}"
 
 
 def without_retries(gateway: Gateway) -> Gateway:
@@ -296,8 +321,8 @@ def graded_of(prompts: Sequence[Prompt], plan: Plan, journal: Journal) -> Graded
     unreadable = missing = 0
     for prompt in prompts:
         scores: dict[str, float] = {}
-        for candidate in plan.judges:
-            said = [ended(journal, f"{verdict_id(prompt, candidate)}:{order}") for order in ("1", "2")]
+        for candidate, judge in plan.judges.items():
+            said = [ended(journal, verdict_id(prompt, candidate, judge, order)) for order in ORDERS]
             first, second = (parse_verdict(each.text or "") if each is not None else None for each in said)
             if None in said:
                 missing += 1

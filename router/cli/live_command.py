@@ -27,6 +27,7 @@ from router.features import features_of
 from router.money import NANO_PER_USD, usd_of
 from router.prompt import prompt_view_of, sizes_of
 from router.quality import load_quality_model
+from router.token_priors import does_think
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -204,7 +205,7 @@ def estimate_of(prompts: Sequence[Prompt], plan: Plan, quality: QualityModel) ->
 def _verdict_cost(policy: Policy, judge: str, plan: Plan, request: Any) -> int:  # noqa: ANN401  # a Request
     model = policy.models[judge]
     tokens = weights_of(request, model, policy, sizes_of(request), float(VERDICT_TOKENS)).input_tokens
-    thinking = VERDICT_THINKING_TOKENS if plan.policy.models[judge].card.thinking_always_on else 0
+    thinking = VERDICT_THINKING_TOKENS if does_think(plan.policy.models[judge]) else 0
     return expected_cost_nanousd(model.prices, tokens, 0, VERDICT_TOKENS, thinking)
 
 

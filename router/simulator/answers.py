@@ -18,7 +18,7 @@ from router.simulator.instances import instance_of
 from router.simulator.refusals import invalid
 from router.simulator.tokens import bytes_of_tokens, tokens_of_answer
 from router.simulator.traffic import OUTPUT_QUANTILES, quantile_of
-from router.simulator.words import arithmetic_answer, composed_text, name_words, words_of
+from router.simulator.words import arithmetic_answer, composed_text, name_words, verdict_answer, words_of
 
 if TYPE_CHECKING:
     from random import Random
@@ -153,7 +153,7 @@ def _within(ask: Ask, text: str, reasoning: int, room: int) -> Answer:
 def _drawn_prose(ask: Ask, draw: Random, seed: int, answer_tokens: int | None) -> str:
     if answer_tokens is not None:
         return composed_text(draw, bytes_of_tokens(answer_tokens, ask.vendor))
-    exact = arithmetic_answer(ask.question)
+    exact = verdict_answer(ask.question) or arithmetic_answer(ask.question)
     if exact is not None:
         return exact
     digest = hashlib.blake2b(f"{seed}:{ask.question}".encode("utf-8", "surrogatepass"), digest_size=7).digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from random import Random
 
 _SUBJECTS = (
@@ -76,6 +77,7 @@ _TAILS = (
 _OPENERS = ("", "", "", "In short, ", "Even so, ", "By contrast, ", "To begin with, ", "More precisely, ", "Finally, ")
 
 _ARITHMETIC = re.compile(r"(-?\d{1,9})\s*([-+*x\u00d7])\s*(\d{1,9})(?!\.?\d)")
+_COMPARED = tuple(re.compile(rf'"answer_{name}": ("(?:[^"\\]|\\.)*")') for name in "ab")
 _NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _WORD = re.compile(r"[a-z0-9]+")
 
@@ -124,6 +126,18 @@ def arithmetic_answer(question: str) -> str | None:
     left, sign, right = int(found[1]), found[2], int(found[3])
     value = left + right if sign == "+" else left - right if sign == "-" else left * right
     return f"{found[0]} = {value}."
+
+
+def verdict_answer(question: str) -> str | None:
+    """A judge's word where two answers are to be compared, whichever stands first; what makes one fail is chance."""
+    if "VERDICT: TIE" not in question:
+        return None
+    found = [pattern.search(question) for pattern in _COMPARED]
+    if None in found:
+        return None
+    first, second = (zlib.crc32(each[1].encode("utf-8", "replace")) % 5 == 0 for each in found if each is not None)
+    said = "TIE" if first is second else "B" if first else "A"
+    return f"One answer is put better than the other, where they differ at all.\n\nVERDICT: {said}"
 
 
 def words_of(text: str) -> set[str]:

@@ -41,10 +41,11 @@ def test_every_call_stands_in_the_ledger_under_its_tag(gateway: GatewayProcess) 
     done = gateway.command("calibrate", str(prompts), *options)
     said = json.loads(done.stdout)["live"]
     assert said["asked"] == 3 * 4
+    assert (said["graded"], said["unreadable"]) == (3, 0), "the simulator's judge ends with a verdict"
     report = gateway.read("/v1/reports/savings?group_by=tag:purpose")
     (row,) = [each for each in report["groups"] if each["tag:purpose"] == "calibration"]
     assert (row["requests"], row["realized_cost_usd"]) == (12, said["spent_usd"])
-    assert done.returncode == 1  # the simulator's judge says nothing that could be read
+    assert done.returncode == 1  # three graded prompts are too few to calibrate by
     for path in gateway.home.glob("*"):
         if path.is_file() and not path.name.startswith("p."):
             assert b"Is clause 1 binding" not in path.read_bytes(), path.name

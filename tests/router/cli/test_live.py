@@ -14,7 +14,17 @@ from typer.testing import CliRunner
 from router.bill import Bill
 from router.chat import Reply, Text
 from router.cli import EXIT_OK, app, live
-from router.cli.live import LiveRun, Plan, graded_of, plan_of, read_prompts, write_graded
+from router.cli.live import (
+    PROMPTS_AT_ONCE,
+    UNREADABLE_MAX,
+    LiveRun,
+    Plan,
+    Prompt,
+    graded_of,
+    plan_of,
+    read_prompts,
+    write_graded,
+)
 from router.cli.live_journal import Done, Journal
 from router.errors import BudgetExhaustedError, ConfigError, ProviderRejectedError, ProviderUnavailableError
 from router.gateway import Answer
@@ -178,11 +188,42 @@ def test_what_no_call_would_fare_better_with_ends_the_run_and_may_be_tried_again
     assert len(graded(prompts, journal)) == 12
 
 
+def garbled(model: str, text: str) -> str:
+    return "\ud800 I like both {}" if model == "judge" else wise(model, text)
+
+
 def test_garbage_of_a_judge_grades_nothing(prompts: Path) -> None:
-    gateway = FakeGateway(lambda model, text: "\ud800 I like both {}" if model == "judge" else wise(model, text))
-    _, journal = run(prompts, gateway)
+    """A word in between that can be read shows that the judge can be."""
+    _, journal = run(prompts, FakeGateway(lambda *said: (wise if "question 3" in said[1] else garbled)(*said)))
     found = graded_of(read_prompts(str(prompts), 100)[0], PLAN, journal)
-    assert (found.rows, found.unreadable, found.missing) == ([], 12, 0)
+    assert ([row["prompt"] for row in found.rows], found.unreadable, found.missing) == (["question 3"], 11, 0)
+
+
+def test_a_judge_that_cannot_be_read_is_not_paid_for_long_and_another_takes_over(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"question {n}"}) + "\n" for n in range(40)))
+    gateway = FakeGateway(garbled)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"judge: its last 10 comparisons .*--judge") as caught:
+            run(path, gateway)
+        assert "I like both" not in caught.value.message
+        asked = len(gateway.asked)
+        assert asked <= 4 * (UNREADABLE_MAX + PROMPTS_AT_ONCE), "the second run reads the first one's journal"
+    policy = policy_of(*POLICY.models.values(), model_of("other", vendor="openai"))
+    again = FakeGateway(lambda model, text: wise("judge" if model == "other" else model, text))
+    _, journal = run(path, again, plan=Plan(policy, {"cheap": "other"}, 100))
+    assert len(graded_of(read_prompts(str(path), 100)[0], Plan(policy, {"cheap": "other"}, 100), journal).rows) == 40
+    answers = [model for model, _ in gateway.asked + again.asked if model in ("premium", "cheap")]
+    assert len(answers) == 2 * 40, "an answer was asked for twice"
+
+
+@pytest.mark.parametrize("name", ["gemini/gemini-9-flash", "anthropic/claude-x"])
+def test_a_judge_that_thinks_has_room_to_come_to_its_word(name: str) -> None:
+    judge = model_of("judge", provider_model=name, thinking_always_on="claude" in name)
+    plan = Plan(policy_of(model_of("premium"), judge), {}, 100)
+    prompt = Prompt("k", {}, [{"role": "user", "content": "hello"}], "hello")
+    assert plan.judge_request(prompt, "judge", "one", "two").output_tokens_max == 4_096
+    assert plan.judge_request(prompt, "premium", "one", "two").output_tokens_max == 512
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
