@@ -137,8 +137,7 @@ class Place:
 @contextlib.asynccontextmanager
 async def assembled(settings: Settings, place: Place | None = None) -> AsyncIterator[Assembled]:
     """Build every part in order, and take them down in reverse. Raises ConfigError and StoreError."""
-    clock = SystemClock()
-    salt = load_salt(settings.home)
+    clock, salt = SystemClock(), load_salt(settings.home)
     catalog = load_catalog()
     quality = load_quality_model(None)
     registry = CollectorRegistry()
@@ -185,6 +184,7 @@ async def assembled(settings: Settings, place: Place | None = None) -> AsyncIter
             salt=salt,
             calibrations_refused=labels.refused,
             check_budgets=partial(budgets.balances, ()),
+            are_guards_away=lambda: guarding.keeper.is_away,
         )
         telemetry.calibrations_told(len(labels.refused()), labels.alarms())
         app = create_app(parts, *routes_of(parts, budgets, guarding.keeper))

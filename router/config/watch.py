@@ -118,6 +118,8 @@ class PolicyWatch:
             swap(policy)
             log.info("policy reloaded", extra={"fields": {"policy": policy.name, "revision": policy.revision}})
             _tell_warnings(policy)
+        elif self.status.broken is not None:
+            log.info("policy mended", extra={"fields": {"policy": policy.name, "revision": policy.revision}})
         self.status = PolicyStatus(policy.revision, policy.name, None)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from router.server.parts import ServerParts
 
 OK = "ok"
+GUARDS_AWAY = "what other gateways saw cannot be read"
 # Load balancers ask by HEAD too; the server leaves the body of its answer out.
 PROBES = ["GET", "HEAD"]
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -36,6 +37,12 @@ def _rejects_without_budgets(parts: ServerParts) -> bool:
     return parts.gateway.policy.budget_allowance_nanousd is None and bool(budgets_of(parts))
 
 
+def _rejects_without_guards(parts: ServerParts) -> bool:
+    """Whether requests are refused while the guards see this gateway alone."""
+    guards = parts.gateway.policy.guards
+    return guards.is_on and guards.rejects_without_state
+
+
 def health_routes(parts: ServerParts) -> APIRouter:
     """The routes, described by hand in the OpenAPI document."""
     routes = APIRouter(include_in_schema=False)
@@ -51,13 +58,19 @@ def health_routes(parts: ServerParts) -> APIRouter:
         status = parts.policy_status()
         # Together: a store that is away takes its time to say so.
         ledger, budgets = await asyncio.gather(_said(parts.ledger.check), _said(parts.check_budgets))
-        is_ready = ledger == OK and (budgets == OK or not _rejects_without_budgets(parts))
+        guards = GUARDS_AWAY if parts.are_guards_away() else OK
+        is_ready = (
+            ledger == OK
+            and (budgets == OK or not _rejects_without_budgets(parts))
+            and (guards == OK or not _rejects_without_guards(parts))
+        )
         body: dict[str, object] = {
             "status": "ready" if is_ready else "not ready",
             "policy": {"revision": status.revision, "broken": status.broken},
             "calibrations": {"refused": list(parts.calibrations_refused())},
             "ledger": ledger,
             "budget_store": budgets,
+            "guard_state": guards,
         }
         return JSONResponse(body, status_code=200 if is_ready else 503)
 

@@ -256,6 +256,7 @@ PARTS_SCHEMAS: OpenApi = {
             "calibrations": _object({"refused": {"type": "array", "items": TEXT}}),
             "ledger": TEXT,
             "budget_store": {**TEXT, "description": "`ok`, or why budgets cannot be counted now."},
+            "guard_state": {**TEXT, "description": "`ok`, or that what other gateways saw cannot be read."},
         }
     ),
 }

@@ -55,6 +55,7 @@ class ServerParts:
     first key is made. ``registry`` is where this process counts, ``metrics`` what all that serve the address have
     counted, as Prometheus text. ``calibrations_refused`` says why each calibration on disk that is not in force is not.
     ``check_budgets`` asks the store of budgets something, and raises StoreError where it does not answer.
+    ``are_guards_away``: whether what other gateways saw cannot be read.
     """
 
     gateway: Gateway
@@ -69,3 +70,4 @@ class ServerParts:
     salt: bytes
     calibrations_refused: Callable[[], Sequence[str]] = tuple
     check_budgets: Callable[[], Awaitable[object]] = no_budgets
+    are_guards_away: Callable[[], bool] = bool

@@ -113,6 +113,19 @@ async def test_a_broken_file_keeps_the_old_policy_until_it_is_mended(home: Home)
         assert [each.name for each in home.swapped] == ["mended"]
 
 
+async def test_a_file_that_is_put_back_as_it_was_says_that_it_is_whole_again(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with home.watched():
+        with caplog.at_level("INFO", "tollgate"):
+            home.write("broken", "rules: 7\n")
+            await home.until_told(1)
+            home.write("first")
+            assert (await home.until_told(2)).broken is None
+    assert home.swapped == []
+    assert [each.message for each in caplog.records] == ["policy not reloaded", "policy mended"]
+
+
 async def test_an_editor_that_replaces_the_file_is_noticed(home: Home) -> None:
     async with home.watched():
         written = home.path / "policy.yaml.swp"

@@ -295,6 +295,20 @@ async def test_a_store_of_budgets_that_is_away_is_told_and_makes_it_unready_wher
     assert found(await send_to(app, "GET", "/readyz"))["budget_store"] == "ok"
 
 
+@pytest.mark.parametrize(("rejects", "is_on", "status"), [(True, True, 503), (True, False, 200), (False, True, 200)])
+async def test_guards_that_cannot_see_make_it_unready_where_they_refuse(
+    rejects: bool, is_on: bool, status: int
+) -> None:
+    parts = parts_of(are_guards_away=lambda: True)
+    guards = replace(POLICY.guards, rejects_without_state=rejects, is_on=is_on)
+    parts.gateway = cast("Gateway", SimpleNamespace(policy=replace(POLICY, guards=guards)))
+    app = create_app(parts)
+    ready = found(await send_to(app, "GET", "/readyz"), status)
+    assert (ready["guard_state"], ready["ledger"]) == ("what other gateways saw cannot be read", "ok")
+    parts.are_guards_away = bool
+    assert found(await send_to(app, "GET", "/readyz"))["guard_state"] == "ok"
+
+
 async def test_a_bug_beside_the_hot_route_is_in_shape_and_silent(caplog: pytest.LogCaptureFixture) -> None:
     app = create_app(parts_of(ledger=BrokenLedger(KeyError("a secret prompt"))))
     with caplog.at_level(logging.DEBUG):
