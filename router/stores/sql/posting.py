@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from router.stores.encoding import Encoded
 
 # A page with an open attempt is wanted again, a closed one hardly ever.
-FOLIOS_MAX, CLOSED_MAX = 4096, 1024
+FOLIOS_MAX, CLOSED_MAX = 4096, 256
 ENTRIES_MAX = 256
 LINES_WAITING_MAX = 100_000
 
