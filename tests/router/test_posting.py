@@ -17,13 +17,13 @@ def page(decision_id: str, *, is_open: bool) -> Folio:
 
 
 def test_closed_pages_are_forgotten_before_open_ones() -> None:
-    folios = {f"open{i}": page(f"open{i}", is_open=True) for i in range(300)}
+    folios = {f"open{i}": page(f"open{i}", is_open=True) for i in range(100)}
     folios |= {f"closed{i}": page(f"closed{i}", is_open=False) for i in range(CLOSED_MAX)}
     for _ in range(8):
         trim(folios)
     assert len(folios) == CLOSED_MAX
-    assert sum(name.startswith("open") for name in folios) == 300
-    assert "closed299" not in folios
+    assert sum(name.startswith("open") for name in folios) == 100
+    assert "closed99" not in folios
     assert f"closed{CLOSED_MAX - 1}" in folios
 
 
