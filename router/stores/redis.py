@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from router.errors import BudgetStoreUnavailableError, ConfigError
 
@@ -25,6 +34,15 @@ VERSION_MIN = (6, 2)
 NEVER_EVICTS = "noeviction"
 # What a connection, or what came over one, may raise; asyncio's own timeout is no RedisError.
 REDIS_ERRORS = (RedisError, OSError, asyncio.TimeoutError, EOFError)
+# What a server that does answer says of itself. From within a script its code stands in the message alone.
+CODES: dict[type[Exception], str] = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY", BusyLoadingError: "LOADING"}
+CODE = re.compile(r"\b(OOM|READONLY|LOADING|BUSY)\b")
+SAID = {
+    "OOM": "is out of memory (maxmemory): it takes nothing more",
+    "READONLY": "is a replica now, which cannot be written",
+    "LOADING": "is loading its file",
+    "BUSY": "is busy with another client's script",
+}
 
 
 class Server:
@@ -72,8 +90,7 @@ class Server:
         except ResponseError as error:
             raise ConfigError(f"REDIS_URL: {self.where}: {error}") from None
         except REDIS_ERRORS as error:
-            message = f"Redis at {self.where} does not answer: {type(error).__name__}"
-            raise BudgetStoreUnavailableError(message) from None
+            raise await self.failed(error) from None
         version = str(info.get("redis_version", "0"))
         if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) < VERSION_MIN:
             needed = ".".join(map(str, VERSION_MIN))
@@ -86,6 +103,18 @@ class Server:
                 f"REDIS_URL: {self.where} has maxmemory-policy {policy}, which may drop what is held and spent: "
                 f"set it to {NEVER_EVICTS}"
             )
+
+    async def failed(self, error: Exception) -> BudgetStoreUnavailableError:
+        """The error that says what is wrong.
+
+        Idle connections to a primary that became a replica are let go: the next one goes where the name leads now.
+        """
+        named = CODE.search(str(error)) if isinstance(error, ResponseError) else None
+        code = CODES.get(type(error), named[0] if named is not None else "")
+        if code == "READONLY":
+            await self.client.connection_pool.disconnect(inuse_connections=False)
+        said = SAID.get(code, f"does not answer: {type(error).__name__}")
+        return BudgetStoreUnavailableError(f"Redis at {self.where} {said}")
 
     async def aclose(self) -> None:
         """Let go of the connections."""

@@ -162,8 +162,7 @@ class RedisBudgets:
                 everything = [self._prefix, time_ms, self._server.run_id, *arguments]
                 reply: list[bytes] = await self._scripts[name](keys=[f"{self._prefix}marker"], args=everything)
         except REDIS_ERRORS as error:
-            message = f"Redis at {self._server.where} does not answer: {type(error).__name__}"
-            raise BudgetStoreUnavailableError(message) from None
+            raise await self._server.failed(error) from None
         if reply[0] == b"lost":
             self._tell_soon()
             message = f"Redis at {self._server.where} has lost its memory, and is being told what the ledger knows"

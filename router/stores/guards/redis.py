@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.errors import BudgetStoreUnavailableError
 from router.guards import event_of, plain_of
 from router.stores.redis import ANSWER_S, REDIS_ERRORS
 
@@ -70,8 +69,7 @@ class RedisGuards:
             async with asyncio.timeout(ANSWER_S):
                 return await work
         except REDIS_ERRORS as error:
-            message = f"Redis at {self._server.where} does not answer: {type(error).__name__}"
-            raise BudgetStoreUnavailableError(message) from None
+            raise await self._server.failed(error) from None
 
 
 def _text(place: bytes | str) -> str:

@@ -176,6 +176,52 @@ async def test_stalled_it_refuses_in_bounded_time_and_goes_on_afterwards(
     assert isinstance(await held_again(store, "c-1"), Grant)
 
 
+async def test_out_of_memory_it_refuses_says_so_and_takes_half_of_nothing(
+    server: RedisServer, opened: tuple[RedisBudgets, Book]
+) -> None:
+    store, _ = opened
+    await held(store, "a-1", most=30)
+    with Redis.from_url(server.url) as client:
+        client.config_set("maxmemory", 1)
+        for _ in range(2):
+            with pytest.raises(BudgetStoreUnavailableError, match=r"is out of memory \(maxmemory\)"):
+                await held(store, "b-1", most=30)
+        client.config_set("maxmemory", 0)
+    assert (await store.balances((claim_of(100),)))[0].held_nanousd == 30
+    await store.settle("a-1", 20)
+    found = await held(store, "c-1", most=100)
+    assert isinstance(found, Grant)
+    assert found.held_nanousd == 80
+
+
+async def test_a_primary_that_became_a_replica_is_left_for_where_its_name_leads(
+    server: RedisServer, opened: tuple[RedisBudgets, Book]
+) -> None:
+    """After a failover the old connections live on, and every one of them would refuse for ever."""
+    store, _ = opened
+    await held(store, "a-1", most=30)
+    with Redis.from_url(server.url) as client:
+        client.replicaof("127.0.0.1", "1")
+        with pytest.raises(BudgetStoreUnavailableError, match="is a replica now"):
+            await held(store, "b-1")
+        before = client.info("stats")["total_connections_received"]
+        with pytest.raises(BudgetStoreUnavailableError, match="is a replica now"):
+            await held(store, "b-1")
+        assert client.info("stats")["total_connections_received"] == before + 1
+        client.replicaof("NO", "ONE")
+    assert isinstance(await held_again(store, "c-1"), Grant)
+
+
+async def test_scripts_that_were_flushed_are_sent_again(server: RedisServer, opened: tuple[RedisBudgets, Book]) -> None:
+    store, _ = opened
+    await held(store, "a-1")
+    with Redis.from_url(server.url) as client:
+        client.script_flush()
+        client.client_kill_filter(_type="normal", skipme=True)
+    assert isinstance(await held_again(store, "b-1"), Grant)
+    assert (await store.balances((claim_of(100),)))[0].held_nanousd == 20
+
+
 async def test_many_at_once_wait_for_a_connection(opened: tuple[RedisBudgets, Book]) -> None:
     store, _ = opened
     claim = claim_of(400)
