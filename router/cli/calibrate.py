@@ -185,7 +185,8 @@ def require_terms(terms: Terms) -> Setting:
 def calibrate(dataset: str, terms: Terms, live: dict[str, Any] | None = None) -> int:
     """Fit, judge on held-back answers, and take over; 1 where a line is bad, labels are few or the loss is not kept.
 
-    ``live`` is what asking for the labels came to, where that was done just now. Raises BadParameter and ConfigError.
+    ``live`` is what asking for the labels came to, where that was done just now; what simulated vendors were graded for
+    is not taken over unasked, since it would outlast the simulation. Raises BadParameter and ConfigError.
     """
     setting = require_terms(terms)
     asked, premium = setting.tolerances, setting.policy.premium
@@ -207,7 +208,8 @@ def calibrate(dataset: str, terms: Terms, live: dict[str, Any] | None = None) ->
     has_any = any(t in fitted.thresholds for t in asked)
     after = after_rows(fitted, kept, count)
     saved: Path | None = None
-    if has_any and (terms.force or not (broken or kept_back)):
+    is_simulated = live is not None and live["is_simulated"]
+    if has_any and (terms.force or not (broken or kept_back or is_simulated)):
         made = made_of(setting, labels, fitted)
         saved = store.save(setting.home, made, about_of(dataset, labels, setting.policy, after))
     result = {

@@ -38,6 +38,11 @@ def shown(result: dict[str, Any], *, has_any: bool) -> str:
         lines.append(f"in force within a second: {result['saved']}")
     elif not has_any:
         lines.append("nothing is changed: too few labels for any of these tolerances")
+    elif result["live"] is not None and result["live"]["is_simulated"]:
+        lines.append(
+            "nothing is changed: these grades are of simulated vendors, and would stay in force when real ones answer; "
+            "--force takes them over"
+        )
     elif result["former_stays"] and not result["not_kept"]:
         lines.append(f"{result['former']} stays: {result['former_stays']}; --force replaces it")
     else:

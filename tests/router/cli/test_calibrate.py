@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from router.answer_marks import MARK_NAMES
 from router.calibration import Adjustment, Match
 from router.cli import EXIT_FINDINGS, EXIT_OK, EXIT_USAGE, app
+from router.cli.calibrate import Terms, calibrate
 from router.cli.verifier_text import WHY_NOT
 from router.config import learned
 from router.config.calibrations import load, path_of, read
@@ -169,6 +170,18 @@ def test_a_version_stays_where_the_next_one_is_worse_unless_forced(folder: Path)
     assert "stays:" in text
     assert "--force replaces it" in text
     assert run(written(folder, clauses(60)), "--workload", "contracts", "--force").exit_code == EXIT_OK
+
+
+def test_grades_of_simulated_vendors_do_not_outlast_the_simulation_unasked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(folder, clauses(200))
+    for force in (False, True):
+        terms = Terms("contracts", "team=legal", (0.1,), force=force)
+        assert calibrate(path, terms, live={"is_simulated": True}) == (0 if force else 1)
+        assert ("these grades are of simulated vendors" in capsys.readouterr().out) is not force
+        assert bool(list(folder.glob("**/calibrations/contracts/*.json"))) is force
+    assert calibrate(path, Terms("other", "team=legal", (0.1,)), live={"is_simulated": False}) == 0
 
 
 def test_texts_of_answers_say_what_the_checks_catch(folder: Path) -> None:
