@@ -13,6 +13,7 @@ import sys
 
 COMMANDS = {
     "overhead": "what the gateway costs a request, beside LiteLLM's proxy and a bare ASGI proxy",
+    "switches": "what budgets, guards and the ledger cost a request: everything on against parts of it off",
     "memory": "what a million requests do to the gateway's memory, and what the guards' tables take",
     "flame": "where a request's time goes: a flame graph of the gateway under load",
     "money": "headers, ledger, report and the simulated vendors' bill agree to the nano-dollar",

@@ -161,11 +161,22 @@ def packages_of(python: Path) -> dict[str, str]:
     return versions
 
 
-def start_tollgate(place: Place, workers: int = 1) -> System:
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """How a gateway differs from the usual one: more lines of its policy, and another ledger."""
+
+    more: str = ""
+    ledger: str | None = None
+
+
+AS_USUAL = Switches()
+
+
+def start_tollgate(place: Place, workers: int = 1, *, name: str | None = None, switches: Switches = AS_USUAL) -> System:
     """The gateway: a keys file, a routed policy with contract prices, a SQLite ledger, its log in a file."""
     home = Path(tempfile.mkdtemp(prefix="tollgate-", dir=place.folder))
     policy = home / "policy.yaml"
-    policy.write_text(POLICY.format(vendor=place.vendor, llama=LLAMA), encoding="utf-8")
+    policy.write_text(POLICY.format(vendor=place.vendor, llama=LLAMA) + switches.more, encoding="utf-8")
     where = ["--policy", str(policy), "--home", str(home)]
     command = [sys.executable, "-m", "router.cli"]
     made = subprocess.run(
@@ -179,9 +190,10 @@ def start_tollgate(place: Place, workers: int = 1) -> System:
         raise BenchmarkError(f"tollgate keys create: {made.stderr.decode()}")
     key = json.loads(made.stdout)["key"]
     port = free_port()
-    name = "tollgate" if workers == 1 else f"tollgate-{workers}"
+    name = name or ("tollgate" if workers == 1 else f"tollgate-{workers}")
     serve = [*command, "serve", "--port", str(port), "--workers", str(workers), *where]
-    return place.start(name, serve, port, "/readyz", _environment(), key)
+    env = _environment() if switches.ledger is None else _environment(TOLLGATE_LEDGER_URL=switches.ledger)
+    return place.start(name, serve, port, "/readyz", env, key)
 
 
 def start_litellm(place: Place, python: Path) -> System:
