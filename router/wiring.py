@@ -73,6 +73,9 @@ log = logging.getLogger(LOGGER_NAME)
 SALT_BYTES = 32
 LEASE_SWEEP_S = 15.0
 SHUTDOWN_GRACE_S = 20.0
+# Longer than the 60 seconds for which load balancers usually keep an idle connection: whoever closes first must be the
+# one that would send on it, or requests are lost on the way.
+KEEP_ALIVE_S = 75
 CLOSING_GRACE_S = 5.0
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -333,6 +336,7 @@ async def run(settings: Settings, place: Place | None = None) -> None:
                 lifespan="off",
                 server_header=False,
                 proxy_headers=False,  # nothing here asks where a request came from
+                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=int(SHUTDOWN_GRACE_S),
             )
             banner = banner_of(settings, ready, sock.getsockname()[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -196,6 +197,21 @@ def refused(folder: Path, *arguments: str, cwd: Path = REPO, **env: str) -> tupl
     )
     assert done.stdout == ""
     return done.returncode, done.stderr
+
+
+def test_an_idle_connection_outlives_a_pause(gateway: GatewayProcess) -> None:
+    """uvicorn's five seconds are shorter than any client's or load balancer's own."""
+    connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=30)
+    try:
+        for pause_s in (0.0, 6.0):
+            time.sleep(pause_s)
+            connection.request("GET", "/healthz")
+            if pause_s == 0.0:
+                first = connection.sock
+            assert connection.getresponse().read() == b'{"status":"ok"}'
+        assert connection.sock is first, "it had to connect anew"
+    finally:
+        connection.close()
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
